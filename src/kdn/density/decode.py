@@ -1,0 +1,119 @@
+"""From a density to one point: the decoders that landmark papers use, by name."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from kdn.density.distribution import KernelDensity
+from kdn.density.gaussian import GaussianDensity
+from kdn.density.mapped import MappedDensity
+
+__all__ = ["DECODERS", "decode"]
+
+DECODERS = ("argmax", "quarter", "mean", "local_mean", "mode")
+"""Names that `decode` takes."""
+
+
+def decode(
+    density: KernelDensity | GaussianDensity | MappedDensity,
+    decoder: str,
+    *,
+    radius: float | None = None,
+) -> Float[Tensor, ...]:
+    """Return one point per density, `(*batch, *event)`, in the density's frame.
+
+    * `argmax`: centre of the most probable cell's kernel, moved by its offset.
+    * `quarter`: centre of the most probable cell, moved a quarter of a cell towards the more
+      probable neighbour on each axis; not along an axis on which the cell is at the edge or its
+      neighbours are equal. This is how FAN decodes (which at an edge moves along no axis); it
+      knows no offsets.
+    * `mean`: the mean of the density.
+    * `local_mean`: mean of the kernels whose cells lie within `radius` of the most probable cell
+      on every axis.
+    * `mode`: the highest point of the density.
+
+    A Gaussian has its mean for all of them.
+
+    Args:
+        density: What to decode.
+        decoder: One of `DECODERS`.
+        radius: For `local_mean`, in the grid's unit, on each axis; 2.5 spacings if not given. On
+            a refined grid give 2.5 spacings of the network's own cells.
+
+    Raises:
+        ValueError: If there is no such decoder, or `radius` is given for another one or is
+            negative.
+
+    Example:
+        >>> from kdn.grid import Grid
+        >>> grid = Grid.of_heatmap(height=1, width=3, stride=4)
+        >>> density = KernelDensity(torch.tensor([[0.0, 2.0, 1.0]]), grid, bandwidth=4.0)
+        >>> decode(density, "argmax").tolist(), decode(density, "quarter").tolist()
+        ([5.5, 1.5], [6.5, 1.5])
+    """
+    if decoder not in DECODERS:
+        raise ValueError(f"decoder must be one of {', '.join(DECODERS)}, got {decoder!r}")
+    if radius is not None and (decoder != "local_mean" or not radius >= 0):
+        raise ValueError(
+            f"radius must not be negative and is for local_mean only, got {radius} for {decoder!r}"
+        )
+    if isinstance(density, MappedDensity):
+        return density.forward(decode(density.density, decoder, radius=radius))
+    if isinstance(density, GaussianDensity) or decoder == "mean":
+        return density.mean
+    if decoder == "mode":
+        return density.mode
+    if decoder == "local_mean":
+        points = _local_mean(density, radius)
+    else:
+        points = _argmax(density) if decoder == "argmax" else _quarter(density)
+    return points.squeeze(-1) if density.grid.ndim == 1 else points
+
+
+def _peak(density: KernelDensity) -> Tensor:
+    """Return the number of the most probable cell, `(*batch)`."""
+    return density.raw_logits.flatten(-density.grid.ndim).argmax(-1)
+
+
+def _argmax(density: KernelDensity) -> Tensor:
+    """Return the centre of the most probable cell's kernel, `(*batch, ndim)`."""
+    peak = _peak(density)
+    centres = density.centres.expand(*peak.shape, density.grid.ndim, density.grid.numel)
+    index = peak[..., None, None].expand(*peak.shape, density.grid.ndim, 1)
+    return centres.gather(-1, index).squeeze(-1)
+
+
+def _quarter(density: KernelDensity) -> Tensor:
+    """Return the centre of the most probable cell, shifted as FAN does, `(*batch, ndim)`."""
+    grid, logits = density.grid, density.raw_logits.flatten(-density.grid.ndim)
+    peak = _peak(density)
+    cells, stride = [], 1
+    for axis in range(grid.ndim):
+        count = grid.shape[-1 - axis]
+        cell = peak.div(stride, rounding_mode="floor") % count
+        inner = (cell > 0) & (cell < count - 1)
+        step = inner.long() * stride
+        higher = logits.gather(-1, (peak + step).unsqueeze(-1)).squeeze(-1)
+        lower = logits.gather(-1, (peak - step).unsqueeze(-1)).squeeze(-1)
+        shift = 0.25 * ((higher > lower).to(logits) - (higher < lower).to(logits))
+        cells.append(cell.to(logits) + shift)
+        stride *= count
+    return grid.from_cells(torch.stack(cells, -1))
+
+
+def _local_mean(density: KernelDensity, radius: float | None) -> Tensor:
+    """Return the mean of the kernels near the most probable cell, `(*batch, ndim)`."""
+    grid, probs = density.grid, density.probs.flatten(-density.grid.ndim)
+    cells = grid.points(dtype=probs.dtype, device=probs.device).reshape(-1, grid.ndim)
+    middle = cells[_peak(density)]
+    weights = probs
+    for axis in range(grid.ndim):
+        reach = 2.5 * grid.spacing[axis] if radius is None else radius
+        # A thousandth of a cell keeps cells exactly at the radius in, whatever the rounding.
+        reach = reach + 1e-3 * grid.spacing[axis]
+        near = (cells[:, axis] - middle[..., axis, None]).abs() <= reach
+        weights = weights * near
+    weights = weights / weights.sum(-1, keepdim=True)
+    return (density.centres * weights.unsqueeze(-2)).sum(-1)

@@ -1,0 +1,132 @@
+"""A density seen in another frame: from the crop to the image it was cut from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.distributions import Distribution, constraints
+
+from kdn.density import moments
+from kdn.density.precision import full_precision
+from kdn.grid import Affine
+
+if TYPE_CHECKING:
+    from kdn.density.distribution import KernelDensity
+    from kdn.density.gaussian import GaussianDensity
+
+__all__ = ["MappedDensity"]
+
+
+class MappedDensity(Distribution):
+    """The distribution of `A · Y + b` for a density of `Y` in the plane.
+
+    Convention: points, moments and `log_prob` are in the frame that is mapped into. With a batch
+    of maps, these go with the leading dimensions of the density: maps `(pictures,)` serve a
+    density of batch `(pictures, landmarks)`.
+
+    Args:
+        density: A `KernelDensity` on a 2-D grid, or a `GaussianDensity` in 2-D.
+        affine: From the density's frame to the new one.
+
+    Raises:
+        ValueError: If the density is not one of the plane, or the maps do not fit its batch.
+
+    Example:
+        >>> from kdn.density import GaussianDensity
+        >>> crop = GaussianDensity(torch.zeros(2), torch.eye(2))
+        >>> image = crop.mapped(Affine.of_matrix([[2.0, 0.0, 10.0], [0.0, 2.0, 20.0]]))
+        >>> image.mean.tolist(), image.uncertainty_length.item()
+        ([10.0, 20.0], 2.0)
+    """
+
+    arg_constraints = {}  # type: ignore  # noqa: RUF012  (as torch.distributions declares it)
+    support = constraints.real_vector  # type: ignore
+    has_rsample = False
+
+    def __init__(self, density: KernelDensity | GaussianDensity, affine: Affine) -> None:
+        batch = density.batch_shape
+        if tuple(density.event_shape) != (2,):
+            raise ValueError(
+                f"density must be one of the plane, got event shape {tuple(density.event_shape)}"
+            )
+        maps = affine.offset.shape[:-1]
+        if len(maps) > len(batch) or any(
+            m not in (1, b) for m, b in zip(maps, batch, strict=False)
+        ):
+            raise ValueError(
+                f"affine must have a batch that fits the leading dimensions of {tuple(batch)}, "
+                f"got {tuple(maps)}"
+            )
+        ones = (1,) * (len(batch) - len(maps))
+        self.density = density
+        self.affine = Affine(
+            affine.linear.reshape(*maps, *ones, 2, 2).expand(*batch, 2, 2),
+            affine.offset.reshape(*maps, *ones, 2).expand(*batch, 2),
+        )
+        super().__init__(batch, torch.Size((2,)), validate_args=False)
+
+    def forward(self, points: Tensor) -> Tensor:
+        """Return points `(*sample, *batch, 2)` in the new frame."""
+        return _apply(self.affine, points)
+
+    def log_prob(self, points: Float[Tensor, ...]) -> Float[Tensor, ...]:
+        """Return `log p(A⁻¹ (y − b)) − log |det A|` at `(*sample, *batch, 2)`."""
+        log_prob = self.density.log_prob(_apply(self.affine.inverse(), points))
+        return log_prob - self.affine.log_abs_det().to(log_prob)
+
+    @property
+    def mean(self) -> Float[Tensor, ...]:
+        """Mean, `(*batch, 2)`."""
+        return self.forward(self.density.mean)
+
+    @property
+    def mode(self) -> Float[Tensor, ...]:
+        """Position of the highest density, `(*batch, 2)`."""
+        return self.forward(self.density.mode)
+
+    @property
+    def covariance_matrix(self) -> Float[Tensor, ...]:
+        """Covariance `A C Aᵀ`, `(*batch, 2, 2)`."""
+        covariance = self.density.covariance_matrix
+        with full_precision(covariance.device):
+            return self.affine.covariances(covariance)
+
+    @property
+    def variance(self) -> Float[Tensor, ...]:
+        """Variance along each axis, `(*batch, 2)`."""
+        return self.covariance_matrix.diagonal(dim1=-2, dim2=-1)
+
+    @property
+    def uncertainty(self) -> Float[Tensor, ...]:
+        """`|Cov|^½`, an area of the new frame, `(*batch)`."""
+        return moments.determinant(self.covariance_matrix).sqrt()
+
+    @property
+    def uncertainty_length(self) -> Float[Tensor, ...]:
+        """`|Cov|^¼`, a length of the new frame, `(*batch)`."""
+        return self.uncertainty.sqrt()
+
+    def entropy(self) -> Float[Tensor, ...]:
+        """Return `−E[log p]`, `(*batch)`: that of the density plus `log |det A|`."""
+        entropy = self.density.entropy()
+        return entropy + self.affine.log_abs_det().to(entropy)
+
+    def hdr_level(self, points: Float[Tensor, ...]) -> Float[Tensor, ...]:
+        """Return the mass denser than the points, which an affine map leaves as it is."""
+        return self.density.hdr_level(_apply(self.affine.inverse(), points))
+
+    def sample(
+        self, sample_shape: Sequence[int] = (), *, generator: torch.Generator | None = None
+    ) -> Float[Tensor, ...]:
+        """Return random points `(*sample, *batch, 2)`."""
+        return self.forward(self.density.sample(sample_shape, generator=generator))
+
+
+def _apply(affine: Affine, points: Tensor) -> Tensor:
+    """Return points moved, with the maps broadcast from the right, as a batch of densities is."""
+    linear, offset = affine.linear.to(points), affine.offset.to(points)
+    return (linear * points.unsqueeze(-2)).sum(-1) + offset
