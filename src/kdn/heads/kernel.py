@@ -1,0 +1,149 @@
+"""Kernel density heads: logits over cells, a kernel at every cell, the exact likelihood."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from kdn.density import KernelDensity
+from kdn.grid import Grid
+from kdn.heads.head import MapHead
+from kdn.heads.interpolate import interpolate_maps
+
+__all__ = ["KDNAdaptive", "KDNGaussian", "KDNUniform"]
+
+_BANDWIDTH_GAIN = 10.0
+"""Steps of an adaptive optimiser move a parameter by about the learning rate; a log-bandwidth has
+to travel e-fold distances in an epoch or two, so it moves ten times as far as its parameter."""
+
+_LOG_BANDWIDTH_RANGE = (-5.0, 3.0)
+"""Natural logarithm of a predicted bandwidth relative to its initial value, kept from underflow."""
+
+
+class KDNUniform(MapHead):
+    """Softmax cross-entropy: a uniform kernel as wide as a cell.
+
+    Args:
+        landmarks: Number of landmarks.
+        stride: Crop pixels per cell.
+    """
+
+    decoder = "argmax"
+
+    def density(self, outputs: Float[Tensor, "batch channels rows columns"]) -> KernelDensity:
+        """Return the piecewise constant density, in crop pixels."""
+        return KernelDensity(self.kinds(outputs).squeeze(1), self.grid(outputs), kernel="uniform")
+
+    def covers(
+        self,
+        outputs: Float[Tensor, "batch channels rows columns"],
+        points: Float[Tensor, "batch landmarks 2"],
+    ) -> Bool[Tensor, "batch landmarks"]:
+        """Return True where the point lies within the map: outside, the density is zero."""
+        return self.inside(outputs, points)
+
+
+class KDNGaussian(MapHead):
+    """Gaussian kernels of one bandwidth per map, centred on the cells.
+
+    As published, the bandwidth is fixed at one cell and the grid is the network's own. *Refined*,
+    the logits are interpolated bicubically to a grid `refine` times finer before the softmax.
+
+    Args:
+        landmarks: Number of landmarks.
+        stride: Crop pixels per cell of the network's maps.
+        bandwidth: Standard deviation in cells of the network's maps; the initial one where it is
+            learned.
+        learn_bandwidth: `fixed`; `landmark`: one learned number per landmark; `map`: the network
+            gives a second map per landmark whose mean is the log-bandwidth.
+        refine: How many times finer the grid of the density is.
+    """
+
+    def __init__(
+        self,
+        *,
+        landmarks: int,
+        stride: int,
+        bandwidth: float = 1.0,
+        learn_bandwidth: Literal["fixed", "landmark", "map"] = "fixed",
+        refine: int = 1,
+    ):
+        super().__init__(
+            landmarks=landmarks, stride=stride, maps=2 if learn_bandwidth == "map" else 1
+        )
+        self.initial = bandwidth * stride
+        self.refine = refine
+        self.per_map = learn_bandwidth == "map"
+        self.decoder = "mode" if refine == 1 and learn_bandwidth == "fixed" else "mean"
+        learned = learn_bandwidth == "landmark"
+        self.log_ratio = nn.Parameter(torch.zeros(landmarks)) if learned else None
+
+    def density(self, outputs: Float[Tensor, "batch channels rows columns"]) -> KernelDensity:
+        """Return the mixture, in crop pixels."""
+        kinds = self.kinds(outputs)
+        logits = interpolate_maps(kinds[:, 0], self.refine)
+        grid = self.grid(outputs).refine(self.refine)
+        return KernelDensity(logits, grid, bandwidth=self.bandwidth(kinds))
+
+    def bandwidth(
+        self, kinds: Float[Tensor, "batch kinds landmarks rows columns"]
+    ) -> float | Float[Tensor, "*batch landmarks"]:
+        """Return the bandwidth in crop pixels: one, per landmark, or per sample and landmark."""
+        if self.per_map:
+            return self.initial * _bounded(kinds[:, 1].mean(dim=(-2, -1))).exp()
+        if self.log_ratio is None:
+            return self.initial
+        return self.initial * _bounded(_BANDWIDTH_GAIN * self.log_ratio).exp().to(kinds.dtype)
+
+
+class KDNAdaptive(MapHead):
+    """Gaussian kernels whose centre and bandwidth are predicted for every cell.
+
+    Four maps per landmark: logits, offsets in x and y, log-bandwidth. A centre moves by
+    `offset_limit · tanh(·)` cells on each axis; the bandwidth is `bandwidth · exp(·)` cells.
+
+    Args:
+        landmarks: Number of landmarks.
+        stride: Crop pixels per cell of the network's maps.
+        bandwidth: Initial standard deviation in cells of the network's maps.
+        offset_limit: Largest offset in cells of the network's maps.
+        refine: How many times finer the grid of the density is; all four maps are interpolated.
+    """
+
+    decoder = "mean"
+
+    def __init__(
+        self,
+        *,
+        landmarks: int,
+        stride: int,
+        bandwidth: float = 1.0,
+        offset_limit: float = 1.5,
+        refine: int = 1,
+    ):
+        super().__init__(landmarks=landmarks, stride=stride, maps=4)
+        self.initial = bandwidth * stride
+        self.limit = offset_limit * stride
+        self.refine = refine
+
+    def density(self, outputs: Float[Tensor, "batch channels rows columns"]) -> KernelDensity:
+        """Return the mixture, in crop pixels."""
+        kinds = interpolate_maps(self.kinds(outputs), self.refine)
+        grid: Grid = self.grid(outputs).refine(self.refine)
+        offsets = self.limit * torch.tanh(kinds[:, 1:3]).transpose(
+            1, 2
+        )  # (B, L, xy, rows, columns)
+        bandwidth = self.initial * _bounded(kinds[:, 3]).exp()
+        return KernelDensity(kinds[:, 0], grid, bandwidth=bandwidth, offsets=offsets)
+
+
+def _bounded(log_ratio: Tensor) -> Tensor:
+    """Return a log-bandwidth within its range, bent smoothly so that gradients never vanish."""
+    low, high = _LOG_BANDWIDTH_RANGE
+    middle, reach = (low + high) / 2, (high - low) / 2
+    start = math.atanh(-middle / reach)
+    return middle + reach * torch.tanh(log_ratio / reach / (1 - (middle / reach) ** 2) + start)
