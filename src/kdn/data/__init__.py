@@ -1,0 +1,39 @@
+"""Readers of labelled pictures, crops, augmentation and synthetic faces."""
+
+from kdn.data.augment import (
+    Augmentation,
+    augment_pixels,
+    augmented_crop,
+    draw_augmentation,
+    occluded,
+)
+from kdn.data.crop import crop_of_box, warp
+from kdn.data.dataset import CropDataset, init_worker
+from kdn.data.ibug import read_ibug, read_pts
+from kdn.data.sample import Sample, read_image, tight_box
+from kdn.data.sources import load_samples
+from kdn.data.splits import Selection, join_samples, picture_names, split_by_picture
+from kdn.data.synthetic import SyntheticFaces
+
+__all__ = [
+    "Augmentation",
+    "CropDataset",
+    "Sample",
+    "Selection",
+    "SyntheticFaces",
+    "augment_pixels",
+    "augmented_crop",
+    "crop_of_box",
+    "draw_augmentation",
+    "init_worker",
+    "join_samples",
+    "load_samples",
+    "occluded",
+    "picture_names",
+    "read_ibug",
+    "read_image",
+    "read_pts",
+    "split_by_picture",
+    "tight_box",
+    "warp",
+]

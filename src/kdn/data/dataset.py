@@ -1,0 +1,176 @@
+"""The torch dataset: samples in, crops with landmarks out."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from kdn.data.augment import (
+    Augmentation,
+    augment_pixels,
+    augmented_crop,
+    draw_augmentation,
+    occluded,
+)
+from kdn.data.crop import warp
+from kdn.data.sample import Sample
+from kdn.markup import Markup
+from kdn.recipe import AugmentRecipe, DataRecipe
+
+__all__ = ["CropDataset", "init_worker"]
+
+MIB = 2**20
+
+
+class CropDataset(Dataset[dict[str, Tensor]]):
+    """Crops of samples by FAN's rule, varied at random when `augment` is given.
+
+    What an item is depends on the sample, `seed`, the epoch and its index alone, not on the order
+    in which items are asked for nor on how many workers ask. An item holds
+
+    * `image`: `(3, height, width)`, **uint8** RGB; divide by 255 on the device;
+    * `landmarks`: `(landmarks, 2)`, float32, crop pixels, 0 where not valid; they may lie outside
+      the crop and stay valid then;
+    * `valid`: `(landmarks,)`, bool, True for what counts;
+    * `visible`: `(landmarks,)`, bool, False also under an occluder that was put in;
+    * `crop_to_image`: `(2, 3)`, float64, the matrix of the map to image pixels;
+    * `index`: int64, of the sample.
+
+    A mirrored crop has its landmarks renumbered by `markup.flip`.
+
+    Args:
+        samples: What is cropped. A sequence that renders its samples renders each when it is
+            asked for; rendered samples and decoded pictures are kept, the latest used longest, up
+            to `data.cache_mib` in each process.
+        markup: What the landmarks are.
+        data: Size of the crop and of the cache.
+        augment: Limits of the variation; None shows each face as it is.
+        seed: Seed of the variation.
+
+    Raises:
+        ValueError: If there are no samples, or if the seed is negative.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        *,
+        markup: Markup,
+        data: DataRecipe,
+        augment: AugmentRecipe | None,
+        seed: int,
+    ) -> None:
+        if len(samples) == 0:
+            raise ValueError("samples must hold at least one sample")
+        if seed < 0:
+            raise ValueError(f"seed must be 0 or more, got {seed}")
+        self.samples = samples
+        self.markup = markup
+        self.height, self.width = data.height, data.width
+        self.augment = augment
+        self.seed = seed
+        self._flip = np.array(markup.flip)
+        self._cache = _Cache(data.cache_mib * MIB)
+        # In shared memory, so that workers that outlive an epoch learn of the next one.
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the epoch, from 0, that variations are drawn for, in this process and in workers.
+
+        Call it between passes over a loader, not during one.
+        """
+        if epoch < 0:
+            raise ValueError(f"epoch must be 0 or more, got {epoch}")
+        self._epoch.fill_(epoch)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def augmentation(self, index: int) -> Augmentation:
+        """Return the variation of one sample in the current epoch."""
+        if self.augment is None:
+            return Augmentation()
+        rng = np.random.default_rng((self.seed, int(self._epoch), index))
+        return draw_augmentation(self.augment, rng)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        sample, image = self._load(index)
+        if len(sample.landmarks) != self.markup.landmarks:
+            raise ValueError(
+                f"{sample.id}: {len(sample.landmarks)} landmarks, but the mark-up "
+                f"{self.markup.name} has {self.markup.landmarks}"
+            )
+        size = {"height": self.height, "width": self.width}
+        varied = self.augmentation(index)
+        crop_to_image = augmented_crop(sample.bbox, varied, **size)
+        crop = warp(image, crop_to_image, **size)
+        if self.augment is not None:
+            crop = augment_pixels(crop, varied)
+        landmarks = crop_to_image.inverse().points(torch.from_numpy(sample.landmarks)).numpy()
+        valid, visible = sample.valid, sample.visible
+        if varied.flip:
+            landmarks, valid, visible = (x[self._flip] for x in (landmarks, valid, visible))
+        visible = visible & ~occluded(landmarks, varied, **size)
+        landmarks = np.where(valid[:, None], landmarks, 0.0).astype(np.float32)
+        return {
+            "image": torch.from_numpy(crop).permute(2, 0, 1).contiguous(),
+            "landmarks": torch.from_numpy(landmarks),
+            "valid": torch.from_numpy(valid.copy()),
+            "visible": torch.from_numpy(visible),
+            "crop_to_image": crop_to_image.matrix,
+            "index": torch.tensor(index),
+        }
+
+    def _load(self, index: int) -> tuple[Sample, UInt8[np.ndarray, "height width 3"]]:
+        """Return a sample and its picture, from the cache if they are there."""
+        rendered = self._cache.get(index)
+        if rendered is not None:
+            return rendered, rendered.image
+        sample = self.samples[index]
+        if isinstance(sample.image, Path):
+            image = self._cache.get(sample.image)
+            if image is None:
+                image = sample.read()
+                self._cache.put(sample.image, image, image.nbytes)
+            return sample, image
+        self._cache.put(index, sample, sample.image.nbytes)
+        return sample, sample.image
+
+
+def init_worker(worker: int) -> None:
+    """Keep OpenCV to one thread; give this to a `DataLoader` as its `worker_init_fn`."""
+    cv2.setNumThreads(0)
+
+
+class _Cache:
+    """What was used last, up to a number of bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._size = 0
+        self._held: OrderedDict[Hashable, tuple] = OrderedDict()
+
+    def get(self, key: Hashable):
+        """Return what is held under a key, or None."""
+        if key not in self._held:
+            return None
+        self._held.move_to_end(key)
+        return self._held[key][0]
+
+    def put(self, key: Hashable, value: object, size: int) -> None:
+        """Hold a value of so many bytes, dropping what was not used for longest."""
+        if size > self._limit:
+            return
+        self._held[key] = value, size
+        self._size += size
+        while self._size > self._limit:
+            _, (_, dropped) = self._held.popitem(last=False)
+            self._size -= dropped

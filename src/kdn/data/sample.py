@@ -1,0 +1,108 @@
+"""One face and its labels, in image pixels, before any crop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import Bool, Float64, UInt8
+
+__all__ = ["Sample", "read_image", "tight_box"]
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A picture with one labelled object.
+
+    Convention: all coordinates are image pixels with integer pixel centres; boxes are
+    `(x0, y0, x1, y1)`.
+
+    Args:
+        id: Unique name within the data set; two samples may share a picture.
+        image: File of the picture, or the picture itself, `(height, width, 3)` RGB.
+        landmarks: `(landmarks, 2)`; rows that are not `valid` hold NaN.
+        bbox: The box that crops follow from.
+        valid: `(landmarks,)`; True where the position is labelled and counts.
+        visible: `(landmarks,)`; True where the landmark can be seen in the picture.
+        alternatives: `(landmarks, 2)` second positions that were equally likely given the
+            picture, NaN where there is none; None where that is not known (all real data).
+        picture: Name shared by samples cut from the same picture, by which splits are made.
+
+    Raises:
+        ValueError: If a shape or type does not fit, or if a valid landmark is not finite; the
+            message names the sample.
+    """
+
+    id: str
+    image: Path | UInt8[np.ndarray, "height width 3"]
+    landmarks: Float64[np.ndarray, "landmarks 2"]
+    bbox: Box
+    valid: Bool[np.ndarray, " landmarks"]
+    visible: Bool[np.ndarray, " landmarks"]
+    alternatives: Float64[np.ndarray, "landmarks 2"] | None = None
+    picture: str = ""
+
+    def __post_init__(self) -> None:
+        count = len(self.landmarks)
+        arrays = {
+            "landmarks": (self.landmarks, (count, 2), np.float64),
+            "valid": (self.valid, (count,), np.bool_),
+            "visible": (self.visible, (count,), np.bool_),
+        }
+        if self.alternatives is not None:
+            arrays["alternatives"] = (self.alternatives, (count, 2), np.float64)
+        for name, (array, shape, dtype) in arrays.items():
+            if array.shape != shape or array.dtype != dtype:
+                raise ValueError(
+                    f"{self.id}: {name} must have shape {shape} and type {dtype.__name__}, "
+                    f"got {array.shape} and {array.dtype}"
+                )
+        wrong = np.flatnonzero(self.valid & ~np.isfinite(self.landmarks).all(axis=1))
+        if len(wrong):
+            raise ValueError(
+                f"{self.id}: landmarks must be finite where valid, got "
+                f"{self.landmarks[wrong[0]].tolist()} at {wrong[0]}"
+            )
+
+    def read(self) -> UInt8[np.ndarray, "height width 3"]:
+        """Return the picture, RGB.
+
+        Raises:
+            ValueError: If the file is not a picture; the message names it.
+            FileNotFoundError: If there is no such file.
+        """
+        return read_image(self.image) if isinstance(self.image, Path) else self.image
+
+
+def tight_box(
+    landmarks: Float64[np.ndarray, "landmarks 2"], valid: Bool[np.ndarray, " landmarks"]
+) -> Box:
+    """Return the smallest box `(x0, y0, x1, y1)` around the valid landmarks, in their frame.
+
+    Raises:
+        ValueError: If no landmark is valid.
+    """
+    if not valid.any():
+        raise ValueError("valid must be True for at least one landmark to have a box")
+    points = landmarks[valid]
+    (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
+    return float(x0), float(y0), float(x1), float(y1)
+
+
+def read_image(path: Path) -> UInt8[np.ndarray, "height width 3"]:
+    """Return a picture from a file as RGB, turned upright by its EXIF tag.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file does not hold a picture that can be decoded.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ValueError(f"{path}: not a picture that can be decoded")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
