@@ -1,0 +1,134 @@
+"""What a system scores, and how that is printed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["Evaluation", "Score"]
+
+
+@dataclass(frozen=True)
+class Score:
+    """One metric's value.
+
+    Args:
+        name: Says the metric, its normaliser or frame, its threshold and its rule.
+        value: NaN where it is not defined, infinite where it is infinite.
+        low: Lower end of the 95 % interval, NaN without resampling.
+        high: Upper end of it.
+        unit: `%`, `px`, `nats` or "".
+        section: The part of the table it stands in.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+    unit: str
+    section: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores of one system, in the order of the table.
+
+    Args:
+        scores: All that the predictions allow.
+        samples: Samples that count.
+        landmarks: Valid landmarks of these.
+        left_out: Ids of samples without a single valid landmark.
+        bootstrap: Replicates behind the intervals.
+        seed: Of the resampling.
+        metadata: The predictions' metadata.
+        notes: What is to be said below the table.
+    """
+
+    scores: tuple[Score, ...]
+    samples: int
+    landmarks: int
+    left_out: tuple[str, ...]
+    bootstrap: int
+    seed: int
+    metadata: Mapping[str, Any]
+    notes: tuple[str, ...]
+
+    def __getitem__(self, name: str) -> Score:
+        """Return the score of that name.
+
+        Raises:
+            KeyError: If there is none; the message lists those there are.
+        """
+        for score in self.scores:
+            if score.name == name:
+                return score
+        raise KeyError(f"no score {name!r}; there are {', '.join(s.name for s in self.scores)}")
+
+    def as_table(self) -> str:
+        """Return the scores as plain text, one a line, with notes below."""
+        said = [
+            f"{key} {self.metadata[key]}"
+            for key in ("markup", "head", "decoder")
+            if self.metadata.get(key)
+        ]
+        size = f"{self.samples} samples, {self.landmarks} valid landmarks"
+        lines = [" · ".join([size, *said])]
+        names = [2 + len(score.name) for score in self.scores]
+        width = max([*names, *(len(score.section) for score in self.scores)], default=0)
+        title = f"{'value':>9}" + (f"{'95 % interval':>20}" if self.bootstrap else "")
+        section = ""
+        for score in self.scores:
+            if score.section != section:
+                section = score.section
+                lines += ["", f"{section:<{width}}{title}"]
+            lines.append(f"{'  ' + score.name:<{width}}{self._numbers(score)}")
+        return "\n".join([*lines, "", *self.notes]).rstrip() + "\n"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything as JSON types.
+
+        Infinite numbers are the strings "inf" and "-inf", and what is not defined is null, since
+        JSON has neither.
+        """
+        scores = {
+            score.name: {
+                "value": _json(score.value),
+                "low": _json(score.low),
+                "high": _json(score.high),
+                "unit": score.unit,
+            }
+            for score in self.scores
+        }
+        return {
+            "samples": self.samples,
+            "landmarks": self.landmarks,
+            "left_out": list(self.left_out),
+            "bootstrap": self.bootstrap,
+            "seed": self.seed,
+            "scores": scores,
+            "notes": list(self.notes),
+            "metadata": dict(self.metadata),
+        }
+
+    def _numbers(self, score: Score) -> str:
+        """Return a score's part of its line."""
+        digits = 2 if score.unit == "%" else 3
+        value, low, high = (_text(x, digits) for x in (score.value, score.low, score.high))
+        between = f"{low:>10} – {high:<7}" if self.bootstrap else ""
+        return f"{value:>9}{between}  {score.unit}".rstrip()
+
+
+def _text(value: float, digits: int) -> str:
+    """Return a number as text."""
+    if math.isnan(value):
+        return "n/a"
+    return f"{value:.{digits}f}".replace("-", "−")
+
+
+def _json(value: float) -> float | str | None:
+    """Return a number as JSON can hold it."""
+    if math.isnan(value):
+        return None
+    return value if math.isfinite(value) else str(value)

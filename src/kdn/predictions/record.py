@@ -1,0 +1,169 @@
+"""What one system says about samples, and the labels it is scored against."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+__all__ = ["BOOLEAN", "DECODERS", "SHAPES", "Predictions", "sample_shape"]
+
+DECODERS = ("argmax", "quarter", "mean", "local_mean", "mode")
+"""The columns that hold one decoder's landmarks each."""
+
+SHAPES: dict[str, tuple[int | str, ...]] = {
+    "bbox": (4,),
+    "crop_to_image": (2, 3),
+    "landmarks": ("L", 2),
+    **dict.fromkeys(DECODERS, ("L", 2)),
+    "covariances": ("L", 3),
+    "uncertainty": ("L",),
+    "entropy": ("L",),
+    "target": ("L", 2),
+    "valid": ("L",),
+    "visible": ("L",),
+    "log_prob": ("L",),
+    "hdr_level": ("L",),
+}
+"""Shape of one sample's entry in every array; "L" stands for the number of landmarks."""
+
+BOOLEAN = ("valid", "visible")
+"""The arrays that are not of floating type."""
+
+_AT_TARGET = ("valid", "log_prob", "hdr_level")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What one system says about `n` samples of `L` landmarks each, and the labels if there are.
+
+    Convention: everything is in image pixels with integer pixel centres, points are `(x, y)`;
+    densities are in nats per image pixel². Fields may be any floating type and are kept as
+    float64. A field that is not known is None.
+
+    Args:
+        id: Name of each sample.
+        landmarks: `(n, L, 2)`, the prediction: the chosen decoder's points.
+        path: File of each sample's picture, "" where there is none.
+        bbox: `(n, 4)` face boxes `(x0, y0, x1, y1)`.
+        crop_to_image: `(n, 2, 3)` affine maps `[linear | offset]` from crop to image pixels.
+        argmax: `(n, L, 2)`, the points by this decoder; likewise `quarter`, `mean`, `local_mean`
+            and `mode`.
+        covariances: `(n, L, 3)`, each density's covariance `(xx, xy, yy)`, px².
+        uncertainty: `(n, L)`, the length `|Cov|^¼`, px.
+        entropy: `(n, L)`, each density's differential entropy.
+        target: `(n, L, 2)`, the labels, NaN where not valid.
+        valid: `(n, L)`, True where the label counts; where `target` is finite if left out.
+        visible: `(n, L)`, True where the landmark can be seen.
+        log_prob: `(n, L)`, log-density at the target, NaN where not valid; `-inf` is allowed.
+        hdr_level: `(n, L)`, mass of the region denser than the density at the target, NaN where
+            not valid; between 0 and 1.
+        metadata: About the file, of JSON types: `markup`, `decoder`, `head`, `checkpoint`,
+            `recipe`, `version`.
+
+    Raises:
+        ValueError: If a shape does not fit, if what is said of labels comes without a target, or
+            if a value is NaN, or an `hdr_level` no share, where the label is valid.
+    """
+
+    id: tuple[str, ...]
+    landmarks: Float[np.ndarray, "n L 2"]
+    path: tuple[str, ...] | None = None
+    bbox: Float[np.ndarray, "n 4"] | None = None
+    crop_to_image: Float[np.ndarray, "n 2 3"] | None = None
+    argmax: Float[np.ndarray, "n L 2"] | None = None
+    quarter: Float[np.ndarray, "n L 2"] | None = None
+    mean: Float[np.ndarray, "n L 2"] | None = None
+    local_mean: Float[np.ndarray, "n L 2"] | None = None
+    mode: Float[np.ndarray, "n L 2"] | None = None
+    covariances: Float[np.ndarray, "n L 3"] | None = None
+    uncertainty: Float[np.ndarray, "n L"] | None = None
+    entropy: Float[np.ndarray, "n L"] | None = None
+    target: Float[np.ndarray, "n L 2"] | None = None
+    valid: Bool[np.ndarray, "n L"] | None = None
+    visible: Bool[np.ndarray, "n L"] | None = None
+    log_prob: Float[np.ndarray, "n L"] | None = None
+    hdr_level: Float[np.ndarray, "n L"] | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.landmarks.ndim != 3:
+            raise ValueError(f"landmarks must be (n, L, 2), got shape {self.landmarks.shape}")
+        if self.target is not None and self.valid is None:
+            object.__setattr__(self, "valid", np.isfinite(self.target).all(axis=-1))
+        for name in ("id", "path"):
+            names = getattr(self, name)
+            if names is not None and len(names) != len(self):
+                raise ValueError(f"{name} must have {len(self)} entries, got {len(names)}")
+        for name in SHAPES:
+            value = getattr(self, name)
+            if value is None:
+                continue
+            wanted = (len(self), *sample_shape(name, self.count))
+            if value.shape != wanted:
+                raise ValueError(f"{name} must have shape {wanted}, got {value.shape}")
+            dtype = bool if name in BOOLEAN else np.float64
+            object.__setattr__(self, name, value.astype(dtype, copy=False))
+        self._check_labels()
+
+    def _check_labels(self) -> None:
+        """Raise if what is said of labels has no target, or is NaN or no share where valid."""
+        valid = self.valid
+        if self.target is None or valid is None:  # and it is None only if the target is
+            given = [name for name in _AT_TARGET if getattr(self, name) is not None]
+            if given:
+                raise ValueError(f"target must be given together with {', '.join(given)}")
+            return
+        wrong = {"target must be finite": ~np.isfinite(self.target).all(axis=-1)}
+        if self.log_prob is not None:
+            wrong["log_prob must be a number"] = np.isnan(self.log_prob)
+        if self.hdr_level is not None:
+            # A thousandth is more than what rounding adds to a sum of masses; NaN is not within.
+            within = np.abs(self.hdr_level - 0.5) <= 0.501
+            wrong["hdr_level must be between 0 and 1"] = ~within
+        for rule, bad in wrong.items():
+            rows = np.flatnonzero((bad & valid).any(axis=1))
+            if len(rows):
+                raise ValueError(
+                    f"{rule} where valid, which it is not in {len(rows)} samples, "
+                    f"the first being {self.id[rows[0]]!r}"
+                )
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        return self.landmarks.shape[0]
+
+    def take(self, rows: Int[np.ndarray, " some"]) -> Predictions:
+        """Return the samples of these indices, in this order, with all their columns."""
+        chosen = {}
+        for entry in fields(self):
+            value = getattr(self, entry.name)
+            if isinstance(value, np.ndarray):
+                chosen[entry.name] = value[rows]
+            elif isinstance(value, tuple):
+                chosen[entry.name] = tuple(value[row] for row in rows)
+        return replace(self, **chosen)
+
+    @property
+    def count(self) -> int:
+        """Number of landmarks of a sample."""
+        return self.landmarks.shape[1]
+
+    @property
+    def markup(self) -> str | None:
+        """Name of the mark-up, None where the file does not say."""
+        return self.metadata.get("markup")
+
+    @property
+    def decoders(self) -> dict[str, Float[np.ndarray, "n L 2"]]:
+        """The points of every decoder there is a column of, by name."""
+        found = {name: getattr(self, name) for name in DECODERS}
+        return {name: points for name, points in found.items() if points is not None}
+
+
+def sample_shape(name: str, count: int) -> tuple[int, ...]:
+    """Return the shape of one sample's entry in a field, for `count` landmarks."""
+    return tuple(count if size == "L" else int(size) for size in SHAPES[name])

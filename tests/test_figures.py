@@ -1,0 +1,244 @@
+"""Figures show the numbers that the metrics give, at the right places, and change no settings."""
+
+import dataclasses
+import math
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.cm import ScalarMappable
+from matplotlib.figure import Figure
+
+from kdn import metrics
+from kdn.figures import (
+    ced_figure,
+    heatmap_figure,
+    reliability_figure,
+    sparsification_figure,
+    uncertainty_figure,
+    write_figures,
+)
+from kdn.grid import Grid
+from kdn.predictions import Maps, Predictions
+from labelled import gaussian_predictions
+
+
+@pytest.fixture(scope="module")
+def named() -> dict[str, Predictions]:
+    return {
+        "right": gaussian_predictions(),
+        "too wide": gaussian_predictions(width=2.0, seed=1),
+        "of others": dataclasses.replace(
+            gaussian_predictions(seed=2), uncertainty=None, hdr_level=None
+        ),
+    }
+
+
+@pytest.fixture(scope="module")
+def sure(named) -> dict[str, Predictions]:
+    return {name: named[name] for name in ("right", "too wide")}
+
+
+def heatmaps(*, cells: tuple[int, int], stride: float, ids: tuple[str, ...], seed: int) -> Maps:
+    """Heatmaps of four landmarks in crops of 24×36 whose peak is the cell nearest the label."""
+    rng = np.random.default_rng(seed)
+    grid = Grid.of_heatmap(height=cells[0], width=cells[1], stride=stride)
+    centres = grid.points().numpy()
+    target = rng.uniform((3, 3), (32, 20), (len(ids), 4, 2)).astype(np.float32)
+    squares = ((centres[None, None] - target[:, :, None, None]) ** 2).sum(axis=-1)
+    visible = np.ones((len(ids), 4), bool)
+    visible[:, 2] = False
+    return Maps(
+        ids=ids,
+        crops=rng.integers(0, 255, (len(ids), 24, 36, 3), dtype=np.uint8),
+        log_probs=(-squares / 8).astype(np.float16),
+        target=target,
+        visible=visible,
+        grid=grid,
+    )
+
+
+@pytest.fixture(scope="module")
+def maps() -> dict[str, Maps]:
+    return {
+        "coarse": heatmaps(cells=(6, 9), stride=4, ids=("a", "b/1", "c"), seed=0),
+        "fine": heatmaps(cells=(12, 18), stride=2, ids=("c", "b/1"), seed=1),
+    }
+
+
+def lines_of(figure: Figure) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """The curves that the legend names, by the system's name."""
+    lines = {str(line.get_label()).split(":")[0]: line for line in figure.axes[0].lines}
+    return {
+        name: (np.asarray(line.get_xdata()), np.asarray(line.get_ydata()))
+        for name, line in lines.items()
+        if not name.startswith("_")
+    }
+
+
+def values_of(artist: ScalarMappable) -> np.ndarray:
+    """The numbers that an artist shows as colours."""
+    values = artist.get_array()
+    assert values is not None
+    return np.asarray(values)
+
+
+def legend_of(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_ced(named):
+    figure = ced_figure(named)
+    curves = lines_of(figure)
+    assert list(curves) == list(named)
+    for name, predictions in named.items():
+        errors = metrics.point_errors(predictions.landmarks, predictions.target)
+        length = metrics.normalisers(predictions.target, predictions.valid, None)["box"]
+        each = metrics.image_errors(errors, predictions.valid, length)
+        x, y = curves[name]
+        assert (x[0], x[-1]) == (0.0, 7.0)
+        np.testing.assert_allclose(y, metrics.ced(each, x))
+        label = f"{name}: {each.mean():.2f} / {metrics.auc(each, 7, rule='exact'):.1f}"
+        assert label in legend_of(figure)
+    axes = figure.axes[0]
+    assert axes.get_xlabel() == "NME, % of √(w·h) of the landmark box"
+    assert axes.get_xlim() == (0, 7)
+
+
+def test_ced_of_another_normaliser(named):
+    figure = ced_figure(named, normaliser="inter-ocular", threshold=8)
+    assert figure.axes[0].get_xlabel() == "NME, % of the inter-ocular distance"
+    assert figure.legends[0].get_title().get_text() == "NME % / AUC@8 % (exact)"
+    with pytest.raises(ValueError, match=r"right: normaliser must be one of box, .*'nose'"):
+        ced_figure(named, normaliser="nose")
+
+
+def test_reliability(sure):
+    curves = lines_of(reliability_figure(sure))
+    nominal, right = curves["right"]
+    _, wide = curves["too wide"]
+    np.testing.assert_array_equal(nominal, np.arange(1, 100))
+    level, valid = sure["right"].hdr_level, sure["right"].valid
+    assert right[79] == pytest.approx(metrics.coverage(level, valid, 0.8))
+    assert np.abs(right - nominal).max() < 6
+    assert (wide - nominal)[20:80].min() > 8
+    assert f"too wide: {np.abs(wide - nominal).mean():.1f}" in legend_of(reliability_figure(sure))
+
+
+def test_sparsification(sure):
+    figure = sparsification_figure(sure, normaliser=None)
+    predictions = sure["right"]
+    errors = metrics.point_errors(predictions.landmarks, predictions.target)[predictions.valid]
+    uncertainty = predictions.uncertainty[predictions.valid]
+    removed, curve = lines_of(figure)["right"]
+    wanted = metrics.sparsification(uncertainty, errors, removed / 100) / errors.mean()
+    np.testing.assert_allclose(curve, 100 * wanted)
+    assert curve[0] == pytest.approx(100)
+    assert f"right: {metrics.ause(uncertainty, errors):.3f}" in legend_of(figure)
+    divided = lines_of(sparsification_figure(sure))["right"][1]
+    assert np.abs(divided - curve).max() > 1
+
+
+def test_uncertainty_against_error(sure):
+    figure = uncertainty_figure(sure)
+    predictions = sure["too wide"]
+    errors = metrics.point_errors(predictions.landmarks, predictions.target)[predictions.valid]
+    uncertainty = predictions.uncertainty[predictions.valid]
+    axes = figure.axes[1]
+    rho, r = metrics.spearman(uncertainty, errors), metrics.pearson(uncertainty, errors)
+    assert axes.get_title(loc="left") == f"too wide\nSpearman {rho:.2f}, Pearson {r:.2f}"
+    assert values_of(axes.collections[0]).sum() == predictions.valid.sum()  # none is lost
+    line, dots = axes.lines
+    x, y = line.get_data()
+    np.testing.assert_allclose(np.divide(y, x), math.sqrt(math.pi / 2))
+    below = np.asarray(dots.get_ydata()) / np.asarray(dots.get_xdata())
+    assert below.mean() == pytest.approx(0.5 * math.sqrt(math.pi / 2), rel=0.1)  # on x, not on y
+    assert figure.axes[0].get_ylabel() == "error, image px"
+    assert figure.axes[0].get_xlim() == axes.get_xlim()
+    clouds = [one.collections[0] for one in figure.axes[:2]]
+    assert clouds[0].get_clim() == clouds[1].get_clim()
+
+
+def test_uncertainty_divided_by_the_box(sure):
+    axes = uncertainty_figure(sure, normaliser="box").axes[0]
+    assert axes.get_ylabel() == "error, % of box"
+    five = uncertainty_figure({f"system {i}": sure["right"] for i in range(5)})
+    shown = [one for one in five.axes if one.get_visible() and one.get_title(loc="left")]
+    assert len(shown) == 5
+
+
+def test_heatmaps_lie_where_their_cells_are(maps):
+    """The brightest cell holds the label: half a cell off, or x and y swapped, and it does not."""
+    figure = heatmap_figure(maps, sample="b/1", landmarks=(0, 3, 2))
+    assert len(figure.axes) == 2 * 4
+    for row, (name, one) in enumerate(maps.items()):
+        index = one.ids.index("b/1")
+        for column, landmark in enumerate((0, 3, 2), start=1):
+            axes = figure.axes[4 * row + column]
+            crop, glow = axes.images
+            assert tuple(crop.get_extent()) == (-0.5, 35.5, 23.5, -0.5)
+            left, right, bottom, top = glow.get_extent()
+            values = values_of(glow)
+            y, x = np.unravel_index(values.argmax(), values.shape)
+            height, width = one.grid.shape
+            across, down = (right - left) / width, (bottom - top) / height
+            target = one.target[index, landmark]
+            np.testing.assert_allclose(np.asarray(axes.lines[0].get_xydata())[0], target)
+            assert left + x * across <= target[0] <= left + (x + 1) * across, name
+            assert top + y * down <= target[1] <= top + (y + 1) * down, name
+            x_limits, y_limits = axes.get_xlim(), axes.get_ylim()
+            assert x_limits[0] < target[0] < x_limits[1]
+            assert y_limits[1] < target[1] < y_limits[0]
+            assert x_limits[1] - x_limits[0] == pytest.approx(0.4 * 36)
+            assert (axes.lines[0].get_marker() == "o") == (landmark == 2)  # the hidden one
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles == ["all", "1", "4", "3", "", "", "", ""]
+    assert [figure.axes[i].get_ylabel() for i in (0, 4)] == ["coarse", "fine"]
+
+
+def test_heatmaps_of_labels_that_are_not_valid(maps):
+    one = maps["fine"]
+    target = one.target.copy()
+    target[:, 1] = np.nan
+    log_probs = one.log_probs.copy()
+    log_probs[:, :, 0, 0] = -np.inf
+    figure = heatmap_figure({"x": dataclasses.replace(one, target=target, log_probs=log_probs)})
+    assert [len(axes.lines) for axes in figure.axes] == [0, 1, 0, 1, 1]
+
+
+def test_what_cannot_be_drawn_is_named(named, maps):
+    with pytest.raises(ValueError, match="named must hold at least one system"):
+        ced_figure({})
+    with pytest.raises(ValueError, match="named must hold at least one system"):
+        heatmap_figure({})
+    with pytest.raises(ValueError, match="of others: uncertainty must be given, got None"):
+        uncertainty_figure(named)
+    with pytest.raises(ValueError, match="of others: hdr_level must be given"):
+        reliability_figure(named)
+    blank = dataclasses.replace(named["of others"], target=None, valid=None, log_prob=None)
+    with pytest.raises(ValueError, match="blank: predictions must have labels to be drawn"):
+        ced_figure({"right": named["right"], "blank": blank})
+    with pytest.raises(ValueError, match="sample must be one that fine has, got 'a'"):
+        heatmap_figure(maps, sample="a")
+    with pytest.raises(ValueError, match=r"landmarks must be 0 to 3, got \(4,\)"):
+        heatmap_figure(maps, landmarks=(4,))
+    with pytest.raises(ValueError, match=r"window must be in \(0, 1\], got 0"):
+        heatmap_figure(maps, window=0)
+    apart = {"coarse": dataclasses.replace(maps["coarse"], ids=("p", "q", "r"))}
+    with pytest.raises(ValueError, match="must have a sample in common"):
+        heatmap_figure({**maps, **apart})
+
+
+def test_files(named, maps, tmp_path, monkeypatch):
+    monkeypatch.setattr("kdn.figures._DPI", 30)  # for speed
+    before = dict(mpl.rcParams)
+    paths = write_figures(named, tmp_path / "new", maps=maps)
+    assert [path.name for path in paths] == [
+        *("ced.png", "uncertainty.png", "sparsification.png", "reliability.png"),
+        *("heatmaps_b-1.png", "heatmaps_c.png"),
+    ]
+    for path in paths:
+        assert path.read_bytes().startswith(b"\x89PNG")
+    assert dict(mpl.rcParams) == before
+    bare = write_figures({"of others": named["of others"]}, tmp_path)
+    assert [path.name for path in bare] == ["ced.png"]
