@@ -1,0 +1,110 @@
+"""Checkpoints: weights with their recipe, and the state from which training goes on.
+
+Both are safetensors files, so that reading a stranger's file runs none of its code. Both are
+written beside their name and moved into place, so that a file is whole or absent.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from kdn.files import replacing
+from kdn.model import LandmarkModel, build_model
+from kdn.recipe import Recipe
+
+__all__ = ["TrainingState", "load_model", "read_state", "save_model", "write_state"]
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """Everything that a resumed run starts from.
+
+    Args:
+        tensors: Weights, averaged weights and optimiser state, by name.
+        facts: Plain values: the recipe, epochs done, history, optimiser settings.
+    """
+
+    tensors: dict[str, Tensor]
+    facts: dict[str, Any]
+
+
+def save_model(path: Path, model: LandmarkModel, facts: dict[str, Any]) -> None:
+    """Write the weights of a model with its recipe and facts about them (epoch, scores).
+
+    Args:
+        path: File to write; replaced at once if it exists.
+        model: What is saved.
+        facts: Plain values, stored as JSON.
+    """
+    _write(path, model.state_dict(), {**facts, "recipe": model.recipe.as_dict()})
+
+
+def load_model(path: Path) -> tuple[LandmarkModel, dict[str, Any]]:
+    """Return a saved model, in evaluation mode on the CPU, and the facts stored with it.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is not such a checkpoint; the message names it and says why.
+    """
+    tensors, facts = _read(path)
+    try:
+        recipe = Recipe.of_dict(facts["recipe"])
+        with torch.random.fork_rng(devices=[]):
+            model = build_model(recipe)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: its recipe cannot be used ({error!r})") from error
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ValueError(f"{path}: the weights do not fit the recipe ({error})") from error
+    return model.eval(), facts
+
+
+def write_state(path: Path, state: TrainingState) -> None:
+    """Write the state of a training run; replaced at once if it exists."""
+    _write(path, state.tensors, state.facts)
+
+
+def read_state(path: Path) -> TrainingState:
+    """Return the state of a training run.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is not such a state; the message names it.
+    """
+    return TrainingState(*_read(path))
+
+
+def _write(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+    """Write tensors with JSON facts in their metadata, in one move."""
+    dense = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    metadata = {"kdn": json.dumps({"format": _FORMAT, **facts})}
+    with replacing(path) as temporary:
+        save_file(dense, temporary, metadata=metadata)
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except Exception as error:  # the library's own exception type is not public
+        raise ValueError(f"{path}: cannot be read as safetensors ({error})") from error
+    if "kdn" not in metadata:
+        raise ValueError(f"{path}: has no kdn metadata, so it was not written by kdn")
+    facts = json.loads(metadata["kdn"])
+    if facts.get("format") != _FORMAT:
+        raise ValueError(f"{path}: format {facts.get('format')!r} is not known, expected {_FORMAT}")
+    return tensors, facts

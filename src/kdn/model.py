@@ -1,0 +1,119 @@
+"""A landmark model: a network and a head put together as a recipe says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from kdn.density import GaussianDensity, KernelDensity
+from kdn.heads import Head, build_head
+from kdn.markup import Markup, markup_named
+from kdn.networks import FAN, ResNet
+from kdn.recipe import Recipe
+
+__all__ = ["LandmarkModel", "build_model", "load_initial_weights"]
+
+_MEAN = (0.485, 0.456, 0.406)
+_DEVIATION = (0.229, 0.224, 0.225)
+
+
+class LandmarkModel(nn.Module):
+    """Crops in, a density per landmark out.
+
+    Args:
+        recipe: What it was built from.
+        network: Gives a list of outputs, one per stack.
+        head: Turns one of them into densities.
+        markup: What the landmarks are.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, *, recipe: Recipe, network: FAN | ResNet, head: Head, markup: Markup):
+        super().__init__()
+        self.recipe = recipe
+        self.network = network
+        self.head = head
+        self.markup = markup
+        self.register_buffer("mean", torch.tensor(_MEAN).view(3, 1, 1), persistent=False)
+        self.register_buffer("deviation", torch.tensor(_DEVIATION).view(3, 1, 1), persistent=False)
+
+    def forward(self, crops: Tensor) -> list[Float[Tensor, "batch ..."]]:
+        """Return the network's outputs, one per stack, the last one last.
+
+        Args:
+            crops: RGB, `(batch, 3, height, width)`: `uint8`, or floating point in [0, 1].
+        """
+        images = crops.to(self.mean) / 255 if crops.dtype == torch.uint8 else crops
+        images = (images - self.mean) / self.deviation
+        return self.network(images.contiguous(memory_format=torch.channels_last))
+
+    def density(self, crops: Tensor) -> KernelDensity | GaussianDensity:
+        """Return every landmark's density, batch shape `(batch, landmarks)`, in crop pixels."""
+        return self.head.density(self(crops)[-1])
+
+
+def build_model(recipe: Recipe) -> LandmarkModel:
+    """Return a model with fresh weights drawn from torch's global generator.
+
+    Raises:
+        ValueError: If the head and the network do not fit, or the crop is no multiple of the
+            stride.
+    """
+    markup = markup_named(recipe.data.markup)
+    height, width = recipe.data.height, recipe.data.width
+    fan = recipe.network.name == "fan"
+    stride = FAN.stride if fan else ResNet.stride
+    if height % stride or width % stride:
+        raise ValueError(
+            f"data.height and data.width must be multiples of {stride} for {recipe.network.name}, "
+            f"got {height} and {width}"
+        )
+    head = build_head(
+        recipe.head, landmarks=markup.landmarks, stride=stride, height=height, width=width
+    )
+    if head.takes_maps != fan:
+        raise ValueError(
+            f"head.name {recipe.head.name} takes {'maps' if head.takes_maps else 'a vector'}, "
+            f"but network.name {recipe.network.name} gives {'maps' if fan else 'a vector'}; "
+            f"use {'fan' if head.takes_maps else 'resnet18 or resnet50'}"
+        )
+    network = (
+        FAN(
+            channels=head.channels,
+            stacks=recipe.network.stacks,
+            features=recipe.network.features,
+            depth=recipe.network.depth,
+        )
+        if fan
+        else ResNet(channels=head.channels, layers=int(recipe.network.name.removeprefix("resnet")))
+    )
+    model = LandmarkModel(recipe=recipe, network=network, head=head, markup=markup)
+    return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def load_initial_weights(model: LandmarkModel, path: Path) -> tuple[int, int]:
+    """Copy into the network the tensors of a safetensors file whose name and shape fit.
+
+    Returns:
+        How many tensors were taken, and how many the network has.
+
+    Raises:
+        ValueError: If none fits; the message names the file.
+    """
+    try:
+        given = load_file(path)
+    except Exception as error:  # safetensors raises its own type, a missing file another
+        raise ValueError(f"{path}: cannot be read as safetensors ({error})") from error
+    own = model.network.state_dict()
+    given = {name.removeprefix("network."): tensor for name, tensor in given.items()}
+    fitting = {n: t for n, t in given.items() if n in own and own[n].shape == t.shape}
+    if not fitting:
+        raise ValueError(f"{path}: no tensor fits the network by name and shape")
+    model.network.load_state_dict(fitting, strict=False)
+    return len(fitting), len(own)

@@ -1,0 +1,177 @@
+"""From a model and samples to predictions that can be written: everything in image pixels."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import default_collate
+
+from kdn.data import CropDataset, Sample
+from kdn.density import GaussianDensity, KernelDensity
+from kdn.grid import Affine, Grid
+from kdn.heads import Head
+from kdn.model import LandmarkModel
+from kdn.predictions import DECODERS, Maps, Predictions
+
+__all__ = ["predict"]
+
+
+def predict(
+    model: LandmarkModel,
+    samples: Sequence[Sample],
+    *,
+    decoder: str = "default",
+    batch: int = 16,
+    maps: int = 0,
+    problems: list[str] | None = None,
+    progress: Callable[[int], object] | None = None,
+    metadata: dict[str, Any] | None = None,
+) -> tuple[Predictions, Maps | None]:
+    """Return the predictions of a model for samples, and heatmaps of the first few.
+
+    Every density is evaluated in crop pixels and moved to image pixels by its crop's affine map:
+    points, covariances, log_prob and entropy alike.
+
+    Args:
+        model: In evaluation mode.
+        samples: What is predicted, cropped by their boxes.
+        decoder: Which of the decoders is the prediction; `default` takes the head's own. The
+            others are kept beside it.
+        batch: Samples per pass through the network.
+        maps: Samples from the start whose heatmaps are returned, if the head has maps.
+        problems: Where to put one line about each sample that cannot be read, which is then left
+            out; None to let it raise.
+        progress: Called with the number of samples done after each batch.
+        metadata: More facts for the predictions' metadata.
+
+    Raises:
+        ValueError: If no sample is left, or there is no such decoder.
+    """
+    chosen = model.head.decoder if decoder == "default" else decoder
+    if chosen not in DECODERS:
+        raise ValueError(
+            f"decoder must be default or one of {', '.join(DECODERS)}, got {decoder!r}"
+        )
+    dataset = CropDataset(
+        samples, markup=model.markup, data=model.recipe.data, augment=None, seed=0
+    )
+    rows: list[dict[str, np.ndarray]] = []
+    names: list[tuple[str, str, tuple[float, ...]]] = []
+    drawn: list[dict[str, np.ndarray]] = []
+    grid: Grid | None = None
+    for chunk, items in _batches(dataset, batch, problems):
+        inputs = default_collate(items)
+        with torch.inference_mode():
+            density = model.density(inputs["image"].to(model.mean.device))
+            rows.append(_columns(density, inputs, model.head))
+            if isinstance(density, KernelDensity) and sum(map(_length, drawn)) < maps:
+                grid = density.grid.refine(_finer(density.grid))
+                drawn.append(_maps(density, inputs, maps - sum(map(_length, drawn))))
+        names += [(s.id, str(s.image) if isinstance(s.image, Path) else "", s.bbox) for s in chunk]
+        if progress is not None:
+            progress(len(items))
+    if not rows:
+        raise ValueError("samples must hold at least one that can be read")
+    columns = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+    facts = {"markup": model.markup.name, "decoder": chosen, "head": model.recipe.head.name}
+    facts["version"] = importlib.metadata.version("kdn")
+    predictions = Predictions(
+        id=tuple(name for name, _, _ in names),
+        path=tuple(path for _, path, _ in names),
+        bbox=np.array([box for _, _, box in names]),
+        landmarks=columns[chosen],
+        metadata={**facts, "recipe": model.recipe.as_dict(), **(metadata or {})},
+        **columns,
+    )
+    if grid is None:
+        return predictions, None
+    tensors = {name: np.concatenate([part[name] for part in drawn]) for name in drawn[0]}
+    ids = predictions.id[: len(tensors["crops"])]
+    return predictions, Maps(
+        ids=ids, **tensors, grid=grid, markup=facts["markup"], head=facts["head"]
+    )
+
+
+def _batches(
+    dataset: CropDataset, batch: int, problems: list[str] | None
+) -> Iterator[tuple[list[Sample], list[dict[str, Tensor]]]]:
+    """Yield samples with their items, batch by batch, leaving out what cannot be read."""
+    chunk: list[Sample] = []
+    items: list[dict[str, Tensor]] = []
+    for index in range(len(dataset)):
+        try:
+            item = dataset[index]
+        except (OSError, ValueError) as error:
+            if problems is None:
+                raise
+            problems.append(str(error))
+            continue
+        chunk.append(dataset.samples[index])
+        items.append(item)
+        if len(items) == batch:
+            yield chunk, items
+            chunk, items = [], []
+    if items:
+        yield chunk, items
+
+
+def _columns(
+    density: KernelDensity | GaussianDensity, inputs: dict[str, Tensor], head: Head
+) -> dict[str, np.ndarray]:
+    """Return the columns of one batch, in image pixels."""
+    crop_to_image = Affine.of_matrix(inputs["crop_to_image"])
+    device = density.mean.device
+    in_image = density.mapped(crop_to_image.to(device))
+    columns = {
+        name: crop_to_image.points(head.decode(density, name).double().cpu()) for name in DECODERS
+    }
+    covariance = in_image.covariance_matrix
+    columns["covariances"] = torch.stack(
+        (covariance[..., 0, 0], covariance[..., 0, 1], covariance[..., 1, 1]), dim=-1
+    )
+    columns["uncertainty"] = in_image.uncertainty_length
+    columns["entropy"] = in_image.entropy()
+    points, valid = inputs["landmarks"].to(device), inputs["valid"]
+    target = crop_to_image.points(inputs["landmarks"].double())
+    log_prob = crop_to_image.log_densities(density.log_prob(points).double().cpu())
+    missing = ~valid
+    columns["target"] = target.masked_fill(missing.unsqueeze(-1), torch.nan)
+    columns["log_prob"] = log_prob.masked_fill(missing, torch.nan)
+    columns["hdr_level"] = density.hdr_level(points).cpu().masked_fill(missing, torch.nan)
+    columns["valid"], columns["visible"] = valid, inputs["visible"]
+    columns["crop_to_image"] = crop_to_image.matrix
+    exact = ("valid", "visible")
+    return {
+        name: (values if name in exact else values.double()).cpu().numpy()
+        for name, values in columns.items()
+    }
+
+
+def _maps(density: KernelDensity, inputs: dict[str, Tensor], count: int) -> dict[str, np.ndarray]:
+    """Return the heatmaps of up to `count` samples of a batch: log-masses of small cells."""
+    log_masses = density.cell_masses(_finer(density.grid))[:count].log()
+    missing = ~inputs["valid"].unsqueeze(-1)
+    return {
+        "crops": inputs["image"].permute(0, 2, 3, 1)[:count].numpy(),
+        "log_probs": log_masses.clamp(min=-6e4).half().cpu().numpy(),
+        "target": inputs["landmarks"].masked_fill(missing, torch.nan)[:count].numpy(),
+        "visible": inputs["visible"][:count].numpy(),
+    }
+
+
+def _finer(grid: Grid) -> int:
+    """Return how many times finer than the density's grid a heatmap is: cells of two crop pixels.
+
+    Narrow kernels, and those that are moved off their cells, would not show on a coarser one.
+    """
+    return max(1, round(max(grid.spacing) / 2))
+
+
+def _length(part: dict[str, np.ndarray]) -> int:
+    return len(part["crops"])

@@ -1,0 +1,320 @@
+"""The training loop, on Lightning Fabric."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer, RMSprop
+from torch.utils.data import DataLoader
+
+from kdn.checkpoint import read_state, save_model, write_state
+from kdn.data import CropDataset, Sample, init_worker, join_samples, load_samples, split_by_picture
+from kdn.files import replacing
+from kdn.markup import markup_named
+from kdn.model import LandmarkModel, build_model, load_initial_weights
+from kdn.recipe import Recipe
+from kdn.train.average import update_average
+from kdn.train.report import Report
+from kdn.train.schedule import EpochBatches, rate_at
+from kdn.train.state import capture_state, restore_state
+from kdn.train.validate import validate
+
+__all__ = ["NonFiniteLossError", "train"]
+
+_CHECK_EVERY = 20
+"""Steps between looks at the loss on a GPU, each of which waits for it; a CPU looks every step."""
+
+
+_ADVICE = "What may help is a lower optimise.rate"
+
+
+class NonFiniteLossError(ArithmeticError):
+    """The loss became infinite or not a number; the last checkpoint on disk is from before."""
+
+
+def train(
+    recipe: Recipe,
+    out: Path,
+    *,
+    resume: bool = False,
+    accelerator: str = "auto",
+    devices: int | str = 1,
+    quiet: bool = False,
+) -> Path:
+    """Train a model and return the path of its best checkpoint.
+
+    The folder gets `best.safetensors` (least validation NME), `last.safetensors`,
+    `state.safetensors` (everything that a resumed run starts from), `recipe.json` and `log.csv`.
+    All are written in one move each, the state last, so that a run that is killed at any moment
+    resumes from the end of an epoch; on a CPU with as many threads it ends with the same bits.
+
+    Args:
+        recipe: What is trained, and how.
+        out: Folder of the run.
+        resume: Go on from the state in the folder, if there is one.
+        accelerator: Lightning Fabric's name of a kind of device, such as `cpu` or `cuda`.
+        devices: How many of them.
+        quiet: Write to files only.
+
+    Raises:
+        FileExistsError: If the folder holds a run and `resume` is not set.
+        ValueError: If the recipe does not fit the data, or is not the one of the run that is
+            resumed.
+        NonFiniteLossError: If the loss becomes infinite or not a number.
+    """
+    state_path = out / "state.safetensors"
+    if state_path.exists() and not resume:
+        raise FileExistsError(f"{out}: holds a training run; resume it or name another folder")
+    fabric = Fabric(accelerator=accelerator, devices=devices, precision=recipe.optimise.precision)
+    fabric.launch()
+    run = _set_up(recipe, fabric)
+    history: list[dict[str, Any]] = []
+    if state_path.exists():
+        history = _restore(run, state_path)
+    if fabric.is_global_zero:
+        with replacing(out / "recipe.json") as temporary:
+            temporary.write_text(json.dumps(recipe.as_dict(), indent=2) + "\n", encoding="utf-8")
+    steps = len(run.batches)
+    show = Report(
+        out,
+        steps=recipe.optimise.epochs * steps,
+        done=len(history) * steps,
+        quiet=quiet or not fabric.is_global_zero,
+    )
+    with show:
+        for epoch in range(len(history), recipe.optimise.epochs):
+            started = time.monotonic()
+            with _seeded(recipe.optimise.seed, epoch, fabric):
+                loss, rate = _one_epoch(run, epoch, show)
+            _require_finite(run, epoch)
+            if fabric.is_global_zero:
+                nme, nll = validate(run.result, run.valid, fabric.device)
+                row = {"epoch": epoch + 1, "rate": rate, "loss": loss}
+                row |= {"valid_nme": nme, "valid_nll": nll, "seconds": time.monotonic() - started}
+                history.append(row)
+                _save(run, out, history)
+                show.epoch(history)
+            else:
+                history.append({})
+            fabric.barrier()
+    return out / "best.safetensors"
+
+
+@dataclass
+class _Run:
+    """What one training run is made of."""
+
+    recipe: Recipe
+    fabric: Fabric
+    model: LandmarkModel
+    average: LandmarkModel | None
+    step: nn.Module
+    optimiser: Optimizer
+    batches: EpochBatches
+    loader: DataLoader
+    dataset: CropDataset
+    valid: DataLoader
+
+    @property
+    def result(self) -> LandmarkModel:
+        """The model that is validated and saved: the averaged one if there is one."""
+        return self.model if self.average is None else self.average
+
+
+class _Step(nn.Module):
+    """Crops and labels to the loss: in one module, so that every kind of wrapper sees it all."""
+
+    def __init__(self, model: LandmarkModel):
+        super().__init__()
+        self.model = model
+
+    def forward(self, crops: Tensor, points: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss (landmarks summed, samples averaged), and the last stack's mean loss."""
+        head = self.model.head
+        total = crops.new_zeros((), dtype=torch.float32)
+        mean = total
+        for outputs in self.model(crops):
+            counts = valid & head.covers(outputs, points)
+            loss = head.loss(outputs, points)
+            loss = torch.where(counts, loss, torch.zeros_like(loss))
+            total = total + loss.sum() / len(crops)
+            mean = loss.detach().sum() / counts.sum().clamp(min=1)
+        return total, mean
+
+
+def _set_up(recipe: Recipe, fabric: Fabric) -> _Run:
+    """Return a run with fresh weights and everything it needs."""
+    train_samples, valid_samples = _samples(recipe)
+    markup = markup_named(recipe.data.markup)
+    seed = recipe.optimise.seed
+    shared = {"markup": markup, "data": recipe.data, "seed": seed}
+    dataset = CropDataset(train_samples, augment=recipe.augment, **shared)
+    batches = EpochBatches(
+        len(dataset),
+        batch=recipe.optimise.batch,
+        seed=seed,
+        rank=fabric.global_rank,
+        world=fabric.world_size,
+    )
+    workers: dict[str, Any] = {
+        "num_workers": recipe.data.workers,
+        "worker_init_fn": init_worker,
+        "persistent_workers": recipe.data.workers > 0,
+        "pin_memory": fabric.device.type == "cuda",
+    }
+    loader = DataLoader(dataset, batch_sampler=batches, generator=torch.Generator(), **workers)
+    held_out = CropDataset(valid_samples, augment=None, **shared) if len(valid_samples) else []
+    valid = DataLoader(held_out, batch_size=32, generator=torch.Generator())  # type: ignore[arg-type]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = build_model(recipe)
+    if recipe.network.weights is not None:
+        load_initial_weights(model, Path(recipe.network.weights))
+    average = copy.deepcopy(model) if recipe.optimise.average > 0 else None
+    step, optimiser = fabric.setup(_Step(model), _optimiser(recipe, model))
+    if average is not None:
+        average.to(fabric.device).requires_grad_(False)
+    return _Run(recipe, fabric, model, average, step, optimiser, batches, loader, dataset, valid)
+
+
+def _samples(recipe: Recipe) -> tuple[Sequence[Sample], Sequence[Sample]]:
+    """Return the training and the validation samples."""
+    data = recipe.data
+    if not data.train:
+        raise ValueError("data.train must name at least one source of training samples")
+    markup = markup_named(data.markup)
+    samples = join_samples([load_samples(source, markup) for source in data.train])
+    if data.valid:
+        return samples, join_samples([load_samples(source, markup) for source in data.valid])
+    return split_by_picture(samples, data.valid_fraction, seed=0)
+
+
+def _optimiser(recipe: Recipe, model: LandmarkModel) -> Optimizer:
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    kind = {"rmsprop": RMSprop, "adamw": AdamW}[recipe.optimise.optimiser]
+    decay = recipe.optimise.weight_decay
+    return kind(parameters, lr=recipe.optimise.rate, weight_decay=decay)
+
+
+@contextmanager
+def _seeded(seed: int, epoch: int, fabric: Fabric) -> Iterator[None]:
+    """Give what draws from torch's global generators (dropout, say) a state of the epoch alone."""
+    device = fabric.device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed((seed * 1_000_003 + epoch) * fabric.world_size + fabric.global_rank)
+        yield
+
+
+def _one_epoch(run: _Run, epoch: int, show: Report) -> tuple[float, float]:
+    """Train for one epoch; return the mean loss per landmark and the last learning rate."""
+    run.model.train()
+    run.batches.epoch = epoch
+    run.dataset.set_epoch(epoch)
+    steps = len(run.batches)
+    total = epoch * steps
+    planned = run.recipe.optimise.epochs * steps
+    look = 1 if run.fabric.device.type == "cpu" else _CHECK_EVERY
+    losses = torch.zeros((), device=run.fabric.device)
+    rate = shown = 0.0
+    for index, batch in enumerate(run.loader):
+        rate = rate_at(run.recipe.optimise, (total + index) / max(planned - 1, 1))
+        mean = _one_step(run, batch, rate, total + index)
+        losses += mean
+        if index % look == 0 or index == steps - 1:
+            shown = float(mean)
+            if not math.isfinite(shown) or not math.isfinite(float(losses)):
+                raise NonFiniteLossError(
+                    f"the loss became {shown} in step {index + 1} of epoch {epoch + 1}; the last "
+                    f"checkpoint is from the epoch before. {_ADVICE} (now "
+                    f"{run.recipe.optimise.rate}), or optimise.clip"
+                )
+        show.step(shown)
+    return float(losses) / max(steps, 1), rate
+
+
+def _require_finite(run: _Run, epoch: int) -> None:
+    """Raise if a weight is not finite: the last step of an epoch shows in no loss of that epoch."""
+    for name, weights in run.model.named_parameters():
+        if not bool(torch.isfinite(weights).all()):
+            raise NonFiniteLossError(
+                f"the weights of {name} became infinite or not a number in epoch {epoch + 1}; the "
+                f"last checkpoint is from the epoch before. {_ADVICE} (now "
+                f"{run.recipe.optimise.rate}), or optimise.clip"
+            )
+
+
+def _one_step(run: _Run, batch: dict[str, Tensor], rate: float, step: int) -> Tensor:
+    """Take one optimiser step and return the loss per landmark of the last stack."""
+    device = run.fabric.device
+    for group in run.optimiser.param_groups:
+        group["lr"] = rate
+    crops, points, valid = (batch[k].to(device, non_blocking=True) for k in _INPUTS)
+    loss, mean = run.step(crops, points, valid)
+    run.fabric.backward(loss)
+    if run.recipe.optimise.clip > 0:
+        # A gradient that is not finite shows in the next loss, or in the weights after the epoch.
+        run.fabric.clip_gradients(
+            run.step,  # type: ignore[arg-type]
+            run.optimiser,
+            max_norm=run.recipe.optimise.clip,
+            error_if_nonfinite=False,
+        )
+    run.optimiser.step()
+    run.optimiser.zero_grad()
+    if run.average is not None:
+        decay = run.recipe.optimise.average
+        update_average(run.average, run.model, decay=decay, step=step)
+    return mean
+
+
+_INPUTS = ("image", "landmarks", "valid")
+
+
+def _save(run: _Run, out: Path, history: list[dict[str, Any]]) -> None:
+    """Write the checkpoints of an epoch, the state last."""
+    row = history[-1]
+    facts = {"epoch": row["epoch"], "valid_nme": row["valid_nme"], "valid_nll": row["valid_nll"]}
+    earlier = [r["valid_nme"] for r in history[:-1] if math.isfinite(r["valid_nme"])]
+    if not math.isfinite(row["valid_nme"]) or row["valid_nme"] <= min(earlier, default=math.inf):
+        save_model(out / "best.safetensors", run.result, facts)
+    save_model(out / "last.safetensors", run.result, facts)
+    scaler = run.fabric.strategy.precision.state_dict()
+    kept = {"recipe": run.recipe.as_dict(), "history": history, "precision": scaler}
+    write_state(
+        out / "state.safetensors", capture_state(run.model, run.average, run.optimiser, kept)
+    )
+
+
+def _restore(run: _Run, path: Path) -> list[dict[str, Any]]:
+    """Put the state on disk into the run and return its history."""
+    state = read_state(path)
+    before = Recipe.of_dict(state.facts["recipe"])
+    if before != run.recipe:
+        raise ValueError(
+            f"{path}: was trained by another recipe: {_difference(before, run.recipe)}"
+        )
+    restore_state(state, run.model, run.average, run.optimiser)
+    run.fabric.strategy.precision.load_state_dict(state.facts["precision"])
+    return list(state.facts["history"])
+
+
+def _difference(before: Recipe, after: Recipe) -> str:
+    """Return which fields of two recipes differ, as `part.field: before → after`."""
+    old, new = before.as_dict(), after.as_dict()
+    return ", ".join(
+        f"{part}.{name}: {old[part][name]!r} → {new[part][name]!r}"
+        for part in old
+        for name in old[part]
+        if old[part][name] != new[part][name]
+    )

@@ -1,0 +1,211 @@
+"""Predicting: from crops back to the picture, with nothing lost or moved on the way."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import kdn
+from kdn.data import CropDataset, Sample, SyntheticFaces, read_ibug
+from kdn.model import LandmarkModel, build_model
+from kdn.predict import predict
+from kdn.predictions import Predictions
+from kdn.recipe import DataRecipe, HeadRecipe, NetworkRecipe, Recipe
+
+HEADS = {
+    "softlabel": HeadRecipe(name="softlabel"),
+    "kdn_uniform": HeadRecipe(name="kdn_uniform"),
+    "kdn_gaussian": HeadRecipe(refine=2, learn_bandwidth="landmark"),
+    "kdn_adaptive": HeadRecipe(name="kdn_adaptive"),
+    "gaussian": HeadRecipe(name="gaussian"),
+}
+
+
+def model_of(head: str) -> LandmarkModel:
+    recipe = Recipe(
+        data=DataRecipe(height=32, width=64),
+        network=NetworkRecipe(
+            name="resnet18" if head == "gaussian" else "fan", features=8, depth=1
+        ),
+        head=HEADS[head],
+    )
+    torch.manual_seed(0)
+    return build_model(recipe).eval()
+
+
+@pytest.fixture(scope="module")
+def samples() -> list[Sample]:
+    faces = list(SyntheticFaces(3, seed=4, size=(150, 190), ambiguous=0))
+    valid = faces[1].valid.copy()
+    valid[[3, 40]] = False
+    landmarks = np.where(valid[:, None], faces[1].landmarks, np.nan)
+    return [faces[0], replace(faces[1], valid=valid, landmarks=landmarks), faces[2]]
+
+
+def column(predictions: Predictions, name: str) -> np.ndarray:
+    """Return a column that may be missing in others' predictions, but not in ours."""
+    values = getattr(predictions, name)
+    assert isinstance(values, np.ndarray), name
+    return values
+
+
+def crops_of(model: LandmarkModel, samples: list[Sample]) -> torch.Tensor:
+    """Return the crops that the network sees; that they show the right place, test_crop says."""
+    dataset = CropDataset(
+        samples, markup=model.markup, data=model.recipe.data, augment=None, seed=0
+    )
+    return torch.stack([dataset[index]["image"] for index in range(len(samples))])
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_image_columns_are_the_crop_s_density_moved_to_the_picture(head, samples):
+    model = model_of(head)
+    got, _ = predict(model, samples, batch=2)
+    assert len(got) == 3
+    with torch.no_grad():
+        density = model.density(crops_of(model, samples))
+    means, spreads = density.mean.double().numpy(), density.covariance_matrix.double().numpy()
+    for row, sample in enumerate(samples):
+        matrix = column(got, "crop_to_image")[row]
+        linear, offset = matrix[:, :2], matrix[:, 2]
+        mean = means[row] @ linear.T + offset
+        np.testing.assert_allclose(column(got, "mean")[row], mean, rtol=1e-4)
+        covariance = linear @ spreads[row] @ linear.T
+        wanted = np.stack([covariance[:, 0, 0], covariance[:, 0, 1], covariance[:, 1, 1]], axis=-1)
+        largest = np.abs(wanted).max()
+        np.testing.assert_allclose(
+            column(got, "covariances")[row], wanted, rtol=1e-3, atol=1e-5 * largest
+        )
+        length = np.linalg.det(covariance) ** 0.25
+        np.testing.assert_allclose(column(got, "uncertainty")[row], length, rtol=1e-3)
+        valid = sample.valid
+        at = np.linalg.solve(linear, (sample.landmarks - offset).T).T
+        points = torch.from_numpy(np.nan_to_num(at)).float()
+        with torch.no_grad():
+            inside = density.log_prob(points)[row].double().numpy()
+        wanted = inside - np.log(abs(np.linalg.det(linear)))
+        np.testing.assert_allclose(
+            column(got, "log_prob")[row, valid], wanted[valid], rtol=1e-4, atol=1e-3
+        )
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_what_is_not_labelled_is_not_a_number(head, samples):
+    got, _ = predict(model_of(head), samples)
+    missing = ~column(got, "valid")
+    assert missing.sum() == 2
+    assert missing[1, [3, 40]].all()
+    for name in ("target", "log_prob", "hdr_level"):
+        values = column(got, name)
+        assert np.isnan(values[missing]).all(), name
+        assert not np.isnan(values[~missing]).any(), name
+    assert np.isfinite(got.landmarks).all()
+    assert (
+        (column(got, "hdr_level")[~missing] >= 0) & (column(got, "hdr_level")[~missing] <= 1)
+    ).all()
+    np.testing.assert_allclose(
+        column(got, "target")[~missing],
+        np.stack([s.landmarks for s in samples])[~missing],
+        atol=1e-3,
+    )
+
+
+def test_a_picture_in_a_larger_frame_moves_everything_with_it(samples):
+    """Sixteen more columns on the left and nine more rows above: the same face elsewhere."""
+    move = np.array([16.0, 9.0])
+    model = model_of("kdn_gaussian")
+    moved = [
+        replace(
+            s,
+            image=cv2.copyMakeBorder(s.read(), 9, 0, 16, 0, cv2.BORDER_CONSTANT, value=(0, 0, 0)),
+            landmarks=s.landmarks + move,
+            bbox=tuple(np.array(s.bbox) + np.tile(move, 2)),
+        )
+        for s in samples
+    ]
+    here, _ = predict(model, samples)
+    there, _ = predict(model, moved)
+    # The warp rounds some pixels otherwise, which a random network makes the most of: medians.
+    for name in ("mean", "local_mean"):
+        off = np.abs(column(there, name) - column(here, name) - move)
+        assert np.median(off) < 0.02, name
+    for name in ("uncertainty", "entropy", "log_prob"):
+        off = np.abs(column(there, name) - column(here, name))
+        assert np.nanmedian(off) < 0.02, name
+
+
+def test_the_decoder_is_the_head_s_own_unless_named(samples):
+    own, _ = predict(model_of("softlabel"), samples)
+    assert np.array_equal(own.landmarks, column(own, "quarter"))
+    assert own.metadata["decoder"] == "quarter"
+    assert own.metadata["version"] == kdn.__version__
+    named, _ = predict(model_of("softlabel"), samples, decoder="mean")
+    assert np.array_equal(named.landmarks, column(named, "mean"))
+    assert named.metadata["decoder"] == "mean"
+    assert not np.array_equal(column(named, "mean"), column(named, "quarter"))
+    with pytest.raises(ValueError, match="decoder must be default or one of argmax"):
+        predict(model_of("softlabel"), samples, decoder="median")
+
+
+def test_batches_do_not_mix_faces(samples):
+    model = model_of("kdn_gaussian")
+    one, _ = predict(model, samples, batch=1)
+    three, _ = predict(model, samples, batch=3)
+    np.testing.assert_allclose(column(one, "mean"), column(three, "mean"), atol=1e-3)
+    np.testing.assert_allclose(column(one, "log_prob"), column(three, "log_prob"), atol=1e-3)
+
+
+def test_a_file_that_cannot_be_read_is_left_out_and_named(samples, tmp_path):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    faces = [samples[0], replace(samples[2], id="bad", image=broken), samples[1]]
+    done = []
+    problems: list[str] = []
+    got, _ = predict(
+        model_of("kdn_gaussian"), faces, problems=problems, batch=1, progress=done.append
+    )
+    assert got.id == (samples[0].id, samples[1].id)
+    assert len(problems) == 1
+    assert str(broken) in problems[0]
+    assert sum(done) == 2
+    with pytest.raises(ValueError, match=r"broken\.png"):
+        predict(model_of("kdn_gaussian"), faces)
+    with pytest.raises(ValueError, match="samples must hold at least one that can be read"):
+        predict(model_of("kdn_gaussian"), [faces[1]], problems=problems)
+
+
+def test_maps_are_those_of_the_first_faces_in_crop_pixels(samples):
+    model = model_of("kdn_gaussian")
+    got, maps = predict(model, samples, batch=2, maps=3)
+    assert maps is not None
+    assert maps.ids == got.id
+    assert maps.crops.shape == (3, 32, 64, 3)
+    assert maps.log_probs.shape == (3, 68, 16, 32)
+    assert maps.grid.spacing == (2.0, 2.0)
+    probs = np.exp(maps.log_probs.astype(float))
+    assert (probs.sum((-2, -1)) < 1.01).all()  # half precision
+    assert (probs.sum((-2, -1)) > 0.8).all()  # a random network puts some of it outside
+    _, fewer = predict(model, samples, batch=2, maps=1)
+    assert fewer is not None
+    assert fewer.ids == got.id[:1]
+    # Adaptive kernels are moved off their cells: what is drawn is where they went.
+    _, moved = predict(model_of("kdn_adaptive"), samples, maps=3)
+    assert moved is not None
+    assert moved.grid.shape == (16, 32)
+    with torch.no_grad():
+        density = model_of("kdn_adaptive").density(crops_of(model, samples))
+    wanted = density.cell_masses(2).numpy()  # type: ignore[union-attr]
+    np.testing.assert_allclose(np.exp(moved.log_probs.astype(float)), wanted, rtol=2e-2, atol=1e-6)
+    assert predict(model_of("gaussian"), samples, maps=2)[1] is None
+
+
+@pytest.mark.data
+def test_real_faces(real_data: Path):
+    faces = read_ibug(real_data / "300w" / "helen" / "testset")[:3]
+    got, _ = predict(model_of("kdn_adaptive"), faces)
+    assert got.path is not None
+    assert all(Path(path).is_file() for path in got.path)
+    assert np.isfinite(column(got, "log_prob")[column(got, "valid")]).all()
