@@ -1,6 +1,8 @@
 """The command line: what it prints, writes and refuses."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -80,6 +82,20 @@ def test_evaluate_prints_and_writes_the_same(predictions, tmp_path, capsys):
     assert plain
     assert main(["evaluate", str(predictions), "--decoder", "argmax", "--bootstrap", "0"]) == 0
     assert capsys.readouterr().out != table.read_text()
+
+
+def test_a_reader_that_has_gone_is_no_error(predictions, tmp_path):
+    """As in `kdn evaluate … | head -1`: the files are written, nothing is complained about."""
+    scores = tmp_path / "s.json"
+    arguments = ["evaluate", str(predictions), "--bootstrap", "0", "--json", str(scores)]
+    command = [sys.executable, "-m", "kdn.cli", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+    assert json.loads(scores.read_text())
 
 
 def test_figures(predictions, tmp_path, capsys):

@@ -7,6 +7,7 @@ their docstrings.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -147,11 +148,11 @@ def _evaluate(
         given = replace(given, landmarks=given.decoders[decoder])
     result = evaluate(given, bootstrap=bootstrap, seed=seed)
     text = result.as_table()
-    print(text)
     if table is not None:
         _write_text(table, text + "\n")
     if json_file is not None:
         _write_text(json_file, json.dumps(result.as_json(), indent=2) + "\n")
+    print(text)
     return 0
 
 
@@ -256,7 +257,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         values = dict(parser.instantiate(parsed)[name])
         values.pop("recipe", None)
-        return _COMMANDS[name][0](**values)
+        code = _COMMANDS[name][0](**values)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # who read the output has gone, as `head` does: nothing left to say
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (ArithmeticError, OSError, ValueError) as error:
         print(f"kdn {name}: {error}", file=sys.stderr)
         return 2
