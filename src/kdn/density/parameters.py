@@ -115,6 +115,8 @@ def points_batch(points: Tensor, event: torch.Size, batch: torch.Size) -> torch.
             f"{tuple(batch)}, got {tuple(points.shape)}"
         )
     given = points.shape[:leading]
+    if given == batch:  # as in training, where the general way costs more than the matrix products
+        return batch
     aligned = zip(given[::-1], batch[::-1], strict=False)
     if any(1 not in (size, count) and size != count for size, count in aligned):
         raise ValueError(

@@ -28,8 +28,8 @@ from kdn.grid import Grid
 
 __all__ = ["Contraction"]
 
-CACHED = 1 << 18
-"""Numbers that stay in a processor's cache."""
+CACHED = 1 << 20
+"""Numbers worked on at once: few enough for a processor's cache, enough to be worth the calls."""
 
 
 class Contraction(torch.autograd.Function):
@@ -45,8 +45,8 @@ class Contraction(torch.autograd.Function):
         with full_precision(logits.device):
             axes = axis_terms(points, bandwidth, grid)
             weights = [_weights(axis.exponent) for axis in axes]
-            probs, rows = _probs_and_rows(logits, weights[0])
-            total = _contract_rows(rows, weights[1:])
+            probs = logits.flatten(1).softmax(1).view_as(logits)
+            total = _contract_rows(_rows(probs, weights[0]), weights[1:])
             slopes = _contracted_slopes(probs, weights, axes, bandwidth, total) if wanted else None
         # Lost are, on each axis, weights below 1000 · tiny, whose probabilities sum to at most 1,
         # and products below tiny, at most one per cell: above this total less than half an eps.
@@ -87,21 +87,6 @@ def _weights(exponent: Tensor) -> Tensor:
     least = 1000 * torch.finfo(exponent.dtype).tiny
     # The clamp spares `exp` the numbers that it is slow with.
     return torch.threshold_(exponent.neg().clamp_(min=math.log(least) - 1).exp_(), least, 0.0)
-
-
-def _probs_and_rows(logits: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the probabilities, and `Σ p · w₀` over the first tensor dimension of the cells.
-
-    Block by block, so that the sum finds the probabilities in the processor's cache.
-    """
-    probs = logits.new_empty(logits.shape)
-    flat = logits.flatten(1)
-    cells = flat.shape[1]
-    rows = []
-    for block in blocks(len(flat), cells, CACHED):
-        torch.softmax(flat[block], 1, out=probs[block].flatten(1))
-        rows.append(_rows(probs[block], weights[block]))
-    return probs, torch.cat(rows)
 
 
 def _rows(probs: Tensor, weights: Tensor) -> Tensor:
@@ -146,19 +131,20 @@ def _probs_times_outer(
 ) -> Tensor:
     """Return `p · (Σ_points share · w₀ w₁ … − subtract)`, `(maps, *cells)`.
 
-    The constant goes along as one more point with weights of 1, and the sum is multiplied block by
-    block, while it is in the processor's cache: that saves a pass over all cells each.
+    Block by block, while what was written last is in the processor's cache.
     """
     first = weights[0] * share.unsqueeze(-1)
     rest = weights[1] if len(weights) > 1 else torch.ones_like(first[..., :1])
     for weight in weights[2:]:
         rest = (rest.unsqueeze(-1) * weight.unsqueeze(-2)).flatten(2)
-    first = torch.cat([first, -subtract[:, None, None].expand_as(first[:, :1])], 1).mT
-    rest = torch.cat([rest, torch.ones_like(rest[:, :1])], 1)
+    first, subtract = first.mT.contiguous(), subtract[:, None, None]
     result = torch.empty_like(probs)
     for block in blocks(len(probs), math.prod(probs.shape[1:]), CACHED):
-        outer = torch.bmm(first[block], rest[block]).view(probs[block].shape)
-        torch.mul(outer, probs[block], out=result[block])
+        out = result[block].flatten(2) if probs.dim() > 2 else result[block].unsqueeze(2)
+        # A product by broadcasting is twice as fast as one of matrices of rank 1.
+        product = torch.mul if first.shape[-1] == 1 else torch.bmm
+        product(first[block], rest[block], out=out)
+        out.sub_(subtract[block]).mul_(probs[block].view_as(out))
     return result
 
 
