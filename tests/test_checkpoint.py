@@ -100,6 +100,15 @@ def test_errors_name_the_file(tmp_path):
         load_model(path)
 
 
+def test_a_training_state_is_not_taken_for_a_model(tmp_path):
+    path = tmp_path / "state.safetensors"
+    write_state(path, TrainingState({"model.a": torch.zeros(2)}, {"history": []}))
+    with pytest.raises(ValueError, match=r"is the state of a training run, not a model; best"):
+        load_model(str(path))
+    with pytest.raises(IsADirectoryError, match="is a folder, not a file"):
+        load_model(tmp_path)
+
+
 def test_initial_weights_by_name_and_shape(tmp_path):
     """As a user's ImageNet weights: all fit but the last layer, which has other outputs."""
     torch.manual_seed(2)

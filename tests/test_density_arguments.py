@@ -112,3 +112,14 @@ def test_repr_says_what_it_is() -> None:
     assert "per_cell=True" in repr(density_of("cell", 2))
     grid = Grid((7,), (0.0,), (1.0,))
     assert "'uniform'" in repr(KernelDensity(torch.zeros(7), grid, kernel="uniform"))
+
+
+@pytest.mark.parametrize(
+    "call", [lambda d: d.mode, lambda d: d.entropy(), lambda d: d.hdr_mask(0.9)]
+)
+def test_logits_that_are_not_numbers_are_named_by_what_searches_them(call) -> None:
+    logits = torch.zeros(2, 3, 5, 7)
+    logits[1, 2, 3, 4] = math.nan
+    density = KernelDensity(logits, Grid.of_heatmap(height=5, width=7, stride=4), bandwidth=4.0)
+    with pytest.raises(ValueError, match="logits must be finite or -inf, got NaN"):
+        call(density)

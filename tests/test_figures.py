@@ -105,6 +105,17 @@ def test_ced(named):
     assert axes.get_xlim() == (0, 7)
 
 
+def test_ced_shows_systems_that_are_beyond_the_threshold(named):
+    name, predictions = next(iter(named.items()))
+    far = dataclasses.replace(predictions, landmarks=predictions.landmarks + 100.0)
+    figure = ced_figure({name: predictions, "far": far})
+    x, y = lines_of(figure)["far"]
+    right = figure.axes[0].get_xlim()[1]
+    assert right > 7
+    assert x[-1] == right
+    assert y[-1] > 50
+
+
 def test_ced_of_another_normaliser(named):
     figure = ced_figure(named, normaliser="inter-ocular", threshold=8)
     assert figure.axes[0].get_xlabel() == "NME, % of the inter-ocular distance"

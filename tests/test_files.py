@@ -36,6 +36,15 @@ def test_an_error_leaves_what_was_there(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
 
 
+def test_a_folder_in_the_way_is_named(tmp_path):
+    (tmp_path / "taken").mkdir()
+    with (
+        pytest.raises(IsADirectoryError, match="taken: is a folder"),
+        replacing(tmp_path / "taken"),
+    ):
+        pass
+
+
 def test_permissions_are_those_of_any_new_file(tmp_path):
     """Some writers make their file readable by its owner alone."""
     before = os.umask(0o022)

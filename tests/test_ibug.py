@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from kdn.data import picture_names, read_ibug, read_pts
+from kdn.data.sample import read_image
 from kdn.markup import FACE68, Markup
 
 THREE = Markup(name="three", landmarks=3, flip=(1, 0, 2))
@@ -181,3 +182,25 @@ def test_real_labels_lie_in_their_pictures(real_data):
         assert -2 < x0 < x1 < width + 1, sample.id
         assert -2 < y0 < y1 < height + 1, sample.id
         assert sample.landmarks[8, 1] > sample.landmarks[27, 1], sample.id
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.9, 0.999])
+def test_a_jpeg_that_ends_early_is_named(kept, tmp_path):
+    """OpenCV would fill the rest with grey and warn on the terminal, without a name."""
+    rng = np.random.default_rng(0)
+    picture = rng.integers(0, 255, (60, 80, 3), dtype=np.uint8)
+    data = cv2.imencode(".jpg", picture)[1].tobytes()
+    path = tmp_path / "cut.jpg"
+    path.write_bytes(data[: int(kept * len(data))])
+    with pytest.raises(ValueError, match=r"cut\.jpg: the file ends within the picture"):
+        read_image(path)
+    path.write_bytes(data + b"what some cameras add")
+    assert read_image(path).shape == (60, 80, 3)
+
+
+@pytest.mark.data
+def test_every_real_picture_is_whole(real_data):
+    paths = sorted((real_data / "300w").rglob("*.jpg"))
+    assert len(paths) > 1500
+    for path in paths[::25]:
+        assert read_image(path).ndim == 3

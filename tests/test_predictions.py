@@ -153,7 +153,7 @@ def test_labels_say_what_is_valid(predictions):
         ),
         (
             {"id": ["a"], "landmarks": [[1.0, 2.0]], "log_prob": [[1.0]]},
-            "target must be given together with log_prob",
+            "target must be given where log_prob",
         ),
         (
             {"id": ["a"], "landmarks": [[1.0, 2.0]], "valid": [[None]]},

@@ -105,7 +105,7 @@ def test_a_recipe_cannot_be_changed_and_can_be_a_key() -> None:
 @pytest.mark.parametrize(
     ("part", "name", "value"),
     [
-        ("data", "train", "synthetic:10:3"),
+        ("data", "train", 7),
         ("data", "valid_fraction", 1.0),
         ("data", "height", 0),
         ("data", "width", -1),
@@ -168,3 +168,10 @@ def test_committed_recipes_are_recipes_and_state_their_score(path: Path) -> None
 
 def test_there_are_committed_recipes() -> None:
     assert (ROOT / "recipes" / "demo.yaml").is_file()
+
+
+def test_one_source_need_not_be_a_list():
+    assert DataRecipe(train="faces").train == ("faces",)
+    assert DataRecipe(train="faces") == DataRecipe(train=("faces",))
+    recipe = Recipe.of_dict({"data": {"train": "faces", "valid": ["a", "b"]}})
+    assert (recipe.data.train, recipe.data.valid) == (("faces",), ("a", "b"))

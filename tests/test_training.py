@@ -119,7 +119,7 @@ def test_another_seed_gives_other_weights(finished, tmp_path):
     assert not same_weights(tmp_path / "last.safetensors", finished / "last.safetensors")
 
 
-def test_a_finished_run_is_neither_overwritten_nor_resumed_otherwise(finished, tmp_path):
+def test_a_finished_run_is_neither_overwritten_nor_resumed_otherwise(finished, tmp_path, capsys):
     out = tmp_path / "run"
     out.mkdir()
     for path in finished.glob("*.safetensors"):
@@ -129,7 +129,12 @@ def test_a_finished_run_is_neither_overwritten_nor_resumed_otherwise(finished, t
     other = replace(TINY, optimise=replace(TINY.optimise, rate=5e-4))
     with pytest.raises(ValueError, match=r"optimise\.rate: 0\.001 → 0\.0005"):
         train(other, out, resume=True, quiet=True)
-    train(TINY, out, resume=True, quiet=True)
+    (out / "state.safetensors").rename(out / "aside")
+    with pytest.raises(FileExistsError, match="holds a training run"):  # weights are one too
+        train(TINY, out, quiet=True)
+    (out / "aside").rename(out / "state.safetensors")
+    train(TINY, out, resume=True)
+    assert "resuming after epoch 3 of 3" in capsys.readouterr().out
     assert same_weights(out / "last.safetensors", finished / "last.safetensors")
 
 

@@ -49,14 +49,19 @@ def save_model(path: Path, model: LandmarkModel, facts: dict[str, Any]) -> None:
     _write(path, model.state_dict(), {**facts, "recipe": model.recipe.as_dict()})
 
 
-def load_model(path: Path) -> tuple[LandmarkModel, dict[str, Any]]:
+def load_model(path: str | Path) -> tuple[LandmarkModel, dict[str, Any]]:
     """Return a saved model, in evaluation mode on the CPU, and the facts stored with it.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is not such a checkpoint; the message names it and says why.
     """
-    tensors, facts = _read(path)
+    tensors, facts = _read(Path(path))
+    if any(name.startswith("model.") for name in tensors):
+        raise ValueError(
+            f"{path}: is the state of a training run, not a model; best.safetensors and "
+            f"last.safetensors beside it are"
+        )
     try:
         recipe = Recipe.of_dict(facts["recipe"])
         with torch.random.fork_rng(devices=[]):
@@ -94,6 +99,8 @@ def _write(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> Non
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: is a folder, not a file")
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:

@@ -6,9 +6,11 @@ their docstrings.
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import sys
+from argparse import ArgumentError
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -96,6 +98,8 @@ def _predict(
         maps: Write the heatmaps of this many samples beside the file, for figures.
         device: Where the network runs, as torch names it; auto takes a GPU if there is one.
     """
+    if out.suffix != ".parquet":
+        raise ValueError(f"out must name a .parquet file, got {out}")
     model, facts = load_model(checkpoint)
     model.to(_device(device))
     problems: list[str] = []
@@ -145,7 +149,8 @@ def _evaluate(
     if decoder is not None:
         if decoder not in given.decoders:
             raise ValueError(f"{predictions}: column {decoder!r} is missing")
-        given = replace(given, landmarks=given.decoders[decoder])
+        metadata = {**given.metadata, "decoder": decoder}
+        given = replace(given, landmarks=given.decoders[decoder], metadata=metadata)
     result = evaluate(given, bootstrap=bootstrap, seed=seed)
     text = result.as_table()
     if table is not None:
@@ -236,10 +241,17 @@ _APART: dict[str, dict[str, dict[str, Any]]] = {
 
 def build_parser() -> ArgumentParser:
     """Return the parser of all commands."""
-    parser = ArgumentParser(prog="kdn", description="A probability density for every landmark.")
+    parser = ArgumentParser(
+        prog="kdn",
+        description="A probability density for every landmark.",
+        version=importlib.metadata.version("kdn"),
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
     commands = parser.add_subcommands(dest="command", required=True)
     for name, (function, summary) in _COMMANDS.items():
-        sub = ArgumentParser(description=f"{summary[0].upper()}{summary[1:]}.")
+        description = f"{summary[0].upper()}{summary[1:]}."
+        sub = ArgumentParser(description=description, exit_on_error=False, allow_abbrev=False)
         apart: set[str | int] = set()
         for flag, options in _APART[name].items():
             sub.add_argument(flag, **options)
@@ -252,7 +264,11 @@ def build_parser() -> ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code: 0, 1 if something was left out, 2 on an error."""
     parser = build_parser()
-    parsed = parser.parse_args(None if arguments is None else list(arguments))
+    try:
+        parsed = parser.parse_args(None if arguments is None else list(arguments))
+    except ArgumentError as error:
+        print(f"kdn: {error}\n`kdn COMMAND --help` lists what there is.", file=sys.stderr)
+        return 2
     name = parsed["command"]
     try:
         values = dict(parser.instantiate(parsed)[name])

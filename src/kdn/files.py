@@ -20,7 +20,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Args:
         path: File to write or replace.
+
+    Raises:
+        IsADirectoryError: If there is a folder of that name.
     """
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: is a folder, not a file to write")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

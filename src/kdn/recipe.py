@@ -31,7 +31,8 @@ class DataRecipe:
     """What is learned from.
 
     Args:
-        train: Sources of training samples: iBUG-style folders, or `synthetic:COUNT:SEED`.
+        train: Sources of training samples: iBUG-style folders, or `synthetic:COUNT:SEED`; a list
+            (`[one, two]` on the command line), or one by itself.
         valid: Sources of validation samples; empty to hold out `valid_fraction` of `train`.
         valid_fraction: Share of the training pictures held out for validation when `valid` is
             empty; all samples of one picture go to the same side.
@@ -42,8 +43,8 @@ class DataRecipe:
         cache_mib: Memory for decoded pictures, in MiB per process.
     """
 
-    train: tuple[str, ...] = ()
-    valid: tuple[str, ...] = ()
+    train: tuple[str, ...] | str = ()
+    valid: tuple[str, ...] | str = ()
     valid_fraction: float = 0.1
     markup: str = "face68"
     height: int = 128
@@ -53,9 +54,11 @@ class DataRecipe:
 
     def __post_init__(self) -> None:
         for name in ("train", "valid"):
-            # A string is a sequence too: of letters, each of which would be taken for a source.
             value = getattr(self, name)
-            _require(isinstance(value, tuple), f"data.{name}", value, "a list")
+            if isinstance(value, str):
+                object.__setattr__(self, name, (value,))
+            else:
+                _require(isinstance(value, tuple), f"data.{name}", value, "a list or one source")
         _require(
             0 <= self.valid_fraction < 1, "data.valid_fraction", self.valid_fraction, "in [0, 1)"
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -135,7 +134,7 @@ class CropDataset(Dataset[dict[str, Tensor]]):
         if rendered is not None:
             return rendered, rendered.image
         sample = self.samples[index]
-        if isinstance(sample.image, Path):
+        if not isinstance(sample.image, np.ndarray):
             image = self._cache.get(sample.image)
             if image is None:
                 image = sample.read()

@@ -38,7 +38,7 @@ class Sample:
     """
 
     id: str
-    image: Path | UInt8[np.ndarray, "height width 3"]
+    image: str | Path | UInt8[np.ndarray, "height width 3"]
     landmarks: Float64[np.ndarray, "landmarks 2"]
     bbox: Box
     valid: Bool[np.ndarray, " landmarks"]
@@ -47,6 +47,8 @@ class Sample:
     picture: str = ""
 
     def __post_init__(self) -> None:
+        if isinstance(self.image, str):
+            object.__setattr__(self, "image", Path(self.image))
         count = len(self.landmarks)
         arrays = {
             "landmarks": (self.landmarks, (count, 2), np.float64),
@@ -75,7 +77,7 @@ class Sample:
             ValueError: If the file is not a picture; the message names it.
             FileNotFoundError: If there is no such file.
         """
-        return read_image(self.image) if isinstance(self.image, Path) else self.image
+        return self.image if isinstance(self.image, np.ndarray) else read_image(Path(self.image))
 
 
 def tight_box(
@@ -98,11 +100,20 @@ def read_image(path: Path) -> UInt8[np.ndarray, "height width 3"]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file does not hold a picture that can be decoded.
+        ValueError: If the file does not hold a picture that can be decoded, or ends within one.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    data = path.read_bytes()
+    if _ends_early(data):
+        raise ValueError(f"{path}: the file ends within the picture")
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
     if image is None:
         raise ValueError(f"{path}: not a picture that can be decoded")
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _ends_early(data: bytes) -> bool:
+    """Return True for a JPEG file whose last scan has no end: OpenCV fills the rest with grey."""
+    jpeg = data[:2] == b"\xff\xd8"
+    return jpeg and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")

@@ -89,8 +89,15 @@ def is_separable(density: KernelDensity) -> bool:
 
 
 def flat_logits(density: KernelDensity) -> Float[Tensor, "maps *cells"]:
-    """Return the normalised log-probabilities with the batch flattened."""
-    return density.logits.detach().reshape(-1, *density.grid.shape)
+    """Return the normalised log-probabilities with the batch flattened.
+
+    Raises:
+        ValueError: If one is NaN, with which no search ends well.
+    """
+    logits = density.logits.detach().reshape(-1, *density.grid.shape)
+    if bool(logits.isnan().any()):
+        raise ValueError("logits must be finite or -inf, got NaN or +inf")
+    return logits
 
 
 def flat_bandwidth(density: KernelDensity) -> Tensor:

@@ -53,6 +53,15 @@ def fit_bandwidth(
             raise ValueError(f"bandwidth must be positive and finite, got {bandwidth}")
         return logits.new_full((), bandwidth).expand(batch)
     bandwidth = bandwidth.to(logits)
+    cheap = bandwidth.device.type == "cpu" and bandwidth.dim() <= len(batch)
+    if (
+        cheap
+        and not torch.compiler.is_compiling()
+        and not bool(((bandwidth > 0) & bandwidth.isfinite()).all())
+    ):
+        raise ValueError(
+            f"bandwidth must be positive and finite, got {float(bandwidth.min())} among others"
+        )
     if bandwidth.shape == logits.shape:
         return bandwidth
     given = tuple(bandwidth.shape)

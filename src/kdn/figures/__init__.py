@@ -48,6 +48,9 @@ def write_figures(
     Raises:
         ValueError: If there is no system, or one has no labels.
     """
+    for name, predictions in named.items():
+        if predictions.target is None or predictions.valid is None or not predictions.valid.any():
+            raise ValueError(f"{name}: predictions must have labels to be drawn, got none")
     sure = {name: p for name, p in named.items() if p.uncertainty is not None}
     levelled = {name: p for name, p in named.items() if p.hdr_level is not None}
     figures: dict[str, Figure] = {"ced": ced_figure(named)}

@@ -34,21 +34,26 @@ def ced_figure(
     Args:
         named: Systems by the name in the legend.
         normaliser: What errors are divided by: `box`, `inter-ocular`, `inter-pupil`, `diagonal`.
-        threshold: Where the axis and the area end, percent.
+        threshold: Where the area ends, percent; the axis ends there too, unless a system has most
+            images beyond it.
 
     Raises:
         ValueError: If there is no system, if one has no labels or its mark-up has no such length.
     """
     new, axes = figure(1, 1, width=6.4, height=3.3)
     axes = axes[0, 0]
-    for (name, predictions), colour, dashes in _styled(named):
-        errors = _image_errors(name, predictions, normaliser)
-        steps = np.unique(np.concatenate([[0.0, threshold], errors[errors < threshold]]))
+    found = {name: _image_errors(name, given, normaliser) for name, given in named.items()}
+    right = max([threshold, *(1.2 * float(np.nanmedian(errors)) for errors in found.values())])
+    for (name, _), colour, dashes in _styled(named):
+        errors = found[name]
+        steps = np.unique(np.concatenate([[0.0, right], errors[errors < right]]))
         mean, area = float(np.nanmean(errors)), auc(errors, threshold, rule="exact")
         label = f"{name}: {mean:.2f} / {area:.1f}"
         curve = ced(errors, steps)
         axes.step(steps, curve, where="post", color=colour, ls=dashes, lw=1.6, label=label)
-    axes.set(xlim=(0, threshold), ylim=(0, 101))
+    axes.set(xlim=(0, right), ylim=(0, 101))
+    if right > threshold:
+        axes.axvline(threshold, color=MUTED, lw=1, zorder=1)
     panel(axes, x=f"NME, % of {_said(normaliser)}", y="images with at most that NME, %")
     title = f"NME % / AUC@{threshold:g} % (exact)"
     legend(new, axes, place="outside right upper", title=title)

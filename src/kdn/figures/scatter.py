@@ -10,7 +10,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from kdn.figures.curves import pooled_errors
 from kdn.figures.style import COLOURS, INK, figure, legend, panel
@@ -115,8 +115,12 @@ def _cloud(
         label="mean error of each twelfth, by uncertainty",
     )
     axes.set(xlim=x_limits, ylim=y_limits)
-    for axis in (axes.xaxis, axes.yaxis):
+    for axis, (low, high) in ((axes.xaxis, x_limits), (axes.yaxis, y_limits)):
+        # Within two decades the tens alone would leave an axis with a tick or none.
+        steps = (1.0,) if high > 100 * low else (1.0, 2.0, 5.0)
+        axis.set_major_locator(LogLocator(subs=steps))
         axis.set_major_formatter(FuncFormatter(_plain))
+        axis.set_minor_formatter(NullFormatter())
     return shades
 
 

@@ -115,7 +115,9 @@ class Predictions:
         if self.target is None or valid is None:  # and it is None only if the target is
             given = [name for name in _AT_TARGET if getattr(self, name) is not None]
             if given:
-                raise ValueError(f"target must be given together with {', '.join(given)}")
+                raise ValueError(
+                    f"target must be given where {', '.join(given)} are, which say something of it"
+                )
             return
         wrong = {"target must be finite": ~np.isfinite(self.target).all(axis=-1)}
         if self.log_prob is not None:

@@ -45,7 +45,7 @@ class NonFiniteLossError(ArithmeticError):
 
 def train(
     recipe: Recipe,
-    out: Path,
+    out: str | Path,
     *,
     resume: bool = False,
     accelerator: str = "auto",
@@ -73,11 +73,12 @@ def train(
             resumed.
         NonFiniteLossError: If the loss becomes infinite or not a number.
     """
+    out = Path(out)
     state_path = out / "state.safetensors"
-    if state_path.exists() and not resume:
+    written = (state_path, out / "best.safetensors", out / "last.safetensors")
+    if any(path.exists() for path in written) and not resume:
         raise FileExistsError(f"{out}: holds a training run; resume it or name another folder")
-    fabric = Fabric(accelerator=accelerator, devices=devices, precision=recipe.optimise.precision)
-    fabric.launch()
+    fabric = _launched(accelerator, devices, recipe.optimise.precision)
     run = _set_up(recipe, fabric)
     history: list[dict[str, Any]] = []
     if state_path.exists():
@@ -86,6 +87,8 @@ def train(
         with replacing(out / "recipe.json") as temporary:
             temporary.write_text(json.dumps(recipe.as_dict(), indent=2) + "\n", encoding="utf-8")
     steps = len(run.batches)
+    if history and not quiet and fabric.is_global_zero:
+        print(f"resuming after epoch {len(history)} of {recipe.optimise.epochs}", flush=True)
     show = Report(
         out,
         steps=recipe.optimise.epochs * steps,
@@ -109,6 +112,24 @@ def train(
                 history.append({})
             fabric.barrier()
     return out / "best.safetensors"
+
+
+def _launched(accelerator: str, devices: int | str, precision: Any) -> Fabric:
+    """Return Fabric with its processes running.
+
+    Raises:
+        ValueError: If this machine does not have such devices.
+    """
+    try:
+        fabric = Fabric(accelerator=accelerator, devices=devices, precision=precision)
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(
+            f"accelerator and devices must be this machine's, got {accelerator!r} and "
+            f"{devices!r} ({reason})"
+        ) from error
+    fabric.launch()
+    return fabric
 
 
 @dataclass
