@@ -147,3 +147,17 @@ def test_errors_name_the_argument() -> None:
     with pytest.raises(ValueError, match=r"affine must have a batch .* \(2, 3\), got \(2, 4\)"):
         own(gaussian(), wrong)
     assert MappedDensity(gaussian(), affine).batch_shape == BATCH
+
+
+def test_modes_go_where_the_points_go() -> None:
+    density = density_of("sample", 2)
+    there = MappedDensity(density, turned())
+    assert repr(there) == f"MappedDensity({density!r})"
+    points, masses = density.modes(2)
+    found, same = there.modes(2)
+    assert torch.equal(same.nan_to_num(), masses.nan_to_num())
+    torch.testing.assert_close(
+        found.movedim(-2, 0), moved(points.movedim(-2, 0), turned()), equal_nan=True
+    )
+    with pytest.raises(TypeError, match="several modes"):
+        MappedDensity(gaussian(), turned()).modes(2)

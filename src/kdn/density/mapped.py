@@ -69,6 +69,9 @@ class MappedDensity(Distribution):
         )
         super().__init__(batch, torch.Size((2,)), validate_args=False)
 
+    def __repr__(self) -> str:
+        return f"MappedDensity({self.density!r})"
+
     def forward(self, points: Tensor) -> Tensor:
         """Return points `(*sample, *batch, 2)` in the new frame."""
         return _apply(self.affine, points)
@@ -87,6 +90,18 @@ class MappedDensity(Distribution):
     def mode(self) -> Float[Tensor, ...]:
         """Position of the highest density, `(*batch, 2)`."""
         return self.forward(self.density.mode)
+
+    def modes(self, k: int) -> tuple[Float[Tensor, ...], Float[Tensor, ...]]:
+        """Return the `k` highest modes, `(*batch, k, 2)`, and their masses.
+
+        Raises:
+            TypeError: If the density is a `GaussianDensity`, which has the one mode.
+        """
+        modes = getattr(self.density, "modes", None)
+        if modes is None:
+            raise TypeError("density must be a KernelDensity to have several modes")
+        points, masses = modes(k)
+        return self.forward(points.movedim(-2, 0)).movedim(0, -2), masses
 
     @property
     def covariance_matrix(self) -> Float[Tensor, ...]:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.path import Path
 
 from kdn.figures.style import INK, figure
+from kdn.grid import Grid
 from kdn.predictions import Maps
 
 __all__ = ["LANDMARKS", "common_samples", "heatmap_figure"]
@@ -133,16 +134,25 @@ def _landmark(axes: Axes, maps: Maps, index: int, landmark: int, window: float) 
             path_effects=_OUTLINE,
         )
     centre = target if labelled else _peak(maps, log_probs)
-    height, width = maps.crops.shape[1:3]
-    left, right = _span(float(centre[0]), width, window)
-    top, bottom = _span(float(centre[1]), height, window)
+    (left, right), (top, bottom) = (
+        _span(float(middle), *edges, window)
+        for middle, edges in zip(centre, _edges(maps), strict=True)
+    )
     axes.set(xlim=(left, right), ylim=(bottom, top))
 
 
-def _span(middle: float, size: int, window: float) -> tuple[float, float]:
+def _edges(maps: Maps) -> list[tuple[float, float]]:
+    """Return where the crop begins and ends on the axes x and y, crop pixels."""
+    height, width = maps.crops.shape[1:3]
+    pixels = Grid.of_heatmap(height=height, width=width, stride=1)
+    return list(zip(pixels.low, pixels.high, strict=True))
+
+
+def _span(middle: float, low: float, high: float, window: float) -> tuple[float, float]:
     """Return the ends, inside the crop, of the part of an axis that is shown."""
-    low = min(max(middle - window * size / 2, -0.5), size - 0.5 - window * size)
-    return low, low + window * size
+    shown = window * (high - low)
+    start = min(max(middle - shown / 2, low), high - shown)
+    return start, start + shown
 
 
 def _picture(axes: Axes, crop: UInt8[np.ndarray, "h w 3"]) -> None:
@@ -165,8 +175,8 @@ def _glow(axes: Axes, maps: Maps, relative: Float[np.ndarray, "gh gw"]) -> None:
         extent=(left, right, bottom, top),
         interpolation="nearest",
     )
-    height, width = maps.crops.shape[1:3]
-    axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
+    across, down = _edges(maps)
+    axes.set(xlim=across, ylim=down[::-1])
 
 
 def _relative(log_probs: Float[np.ndarray, "*maps gh gw"]) -> Float[np.ndarray, "*maps gh gw"]:

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from kdn.density import GaussianDensity
+from kdn.grid import Grid
 from kdn.heads.head import Head
 
 __all__ = ["Gaussian"]
@@ -34,15 +35,15 @@ class Gaussian(Head):
         super().__init__()
         self.landmarks = landmarks
         self.channels = 5 * landmarks
-        self.size = (width, height)
+        self.crop = Grid.of_heatmap(height=height, width=width, stride=1)
 
     def density(self, outputs: Float[Tensor, "batch channels"]) -> GaussianDensity:
         """Return the Gaussians, in crop pixels."""
         outputs = outputs if outputs.dtype == torch.float64 else outputs.float()
         values = outputs.unflatten(1, (self.landmarks, 5))
-        size = values.new_tensor(self.size)
-        mean = (size - 1) / 2 + values[..., :2] * size / 2
-        unit = max(self.size) / 8
+        low, high = values.new_tensor(self.crop.low), values.new_tensor(self.crop.high)
+        mean = (low + high) / 2 + values[..., :2] * (high - low) / 2
+        unit = max(self.crop.shape) / 8
         diagonal = unit * (_LOG_SCALE_LIMIT * torch.tanh(values[..., 2:4] / _LOG_SCALE_LIMIT)).exp()
         factor = torch.diag_embed(diagonal)
         below = torch.zeros_like(factor)
