@@ -83,7 +83,12 @@ class MapHead(Head):
         landmarks: Number of landmarks.
         stride: Crop pixels per cell of the network's maps.
         maps: Kinds of quantity per landmark.
+
+    Attributes:
+        within: True if nothing can be learned from a point outside the map.
     """
+
+    within: bool = False
 
     def __init__(self, *, landmarks: int, stride: int, maps: int = 1):
         super().__init__()
@@ -104,12 +109,14 @@ class MapHead(Head):
         outputs = outputs if outputs.dtype == torch.float64 else outputs.float()
         return outputs.unflatten(1, (-1, self.landmarks))
 
-    def inside(
+    def covers(
         self,
         outputs: Float[Tensor, "batch channels rows columns"],
         points: Float[Tensor, "batch landmarks 2"],
     ) -> Bool[Tensor, "batch landmarks"]:
-        """Return True where a point, in crop pixels, lies within a cell of the map."""
+        """Return True where the loss can be learned from: within the map, or everywhere."""
+        if not self.within:
+            return super().covers(outputs, points)
         grid = self.grid(outputs)
         low, high = points.new_tensor(grid.low), points.new_tensor(grid.high)
         return ((points >= low) & (points < high)).all(dim=-1)

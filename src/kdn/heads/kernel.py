@@ -6,7 +6,7 @@ import math
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from kdn.density import KernelDensity
@@ -33,18 +33,11 @@ class KDNUniform(MapHead):
     """
 
     decoder = "argmax"
+    within = True  # outside the map the density is zero
 
     def density(self, outputs: Float[Tensor, "batch channels rows columns"]) -> KernelDensity:
         """Return the piecewise constant density, in crop pixels."""
         return KernelDensity(self.kinds(outputs).squeeze(1), self.grid(outputs), kernel="uniform")
-
-    def covers(
-        self,
-        outputs: Float[Tensor, "batch channels rows columns"],
-        points: Float[Tensor, "batch landmarks 2"],
-    ) -> Bool[Tensor, "batch landmarks"]:
-        """Return True where the point lies within the map: outside, the density is zero."""
-        return self.inside(outputs, points)
 
 
 class KDNGaussian(MapHead):

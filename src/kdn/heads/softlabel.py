@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from kdn.density import KernelDensity
@@ -31,6 +31,7 @@ class SoftLabel(MapHead):
     """
 
     decoder = "quarter"
+    within = True  # no patch stands for a point outside the map
 
     def density(self, outputs: Float[Tensor, "batch channels rows columns"]) -> KernelDensity:
         """Return the normalised non-negative heatmap as a density, in crop pixels."""
@@ -58,14 +59,6 @@ class SoftLabel(MapHead):
         across = _profile(cells[..., 0], outputs.shape[-1])
         down = _profile(cells[..., 1], outputs.shape[-2])
         return down.unsqueeze(-1) * across.unsqueeze(-2)
-
-    def covers(
-        self,
-        outputs: Float[Tensor, "batch channels rows columns"],
-        points: Float[Tensor, "batch landmarks 2"],
-    ) -> Bool[Tensor, "batch landmarks"]:
-        """Return True where the point lies within the map: no patch stands for one outside."""
-        return self.inside(outputs, points)
 
 
 def _profile(
