@@ -1,0 +1,8 @@
+"""`python -m kdn.cli`."""
+
+import sys
+
+from kdn.cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())
