@@ -171,11 +171,22 @@ def test_published_pairs_pass_the_check(nme_percent, auc_percent):
 
 
 def test_pairs_that_contradict_themselves():
-    with pytest.raises(RuntimeError, match=r"at least 60\.4286 where the NME is 2\.67, got 59\.4"):
+    with pytest.raises(RuntimeError, match=r"at least 60\.4667 where the NME is 2\.67, got 59\.4"):
         check_auc(*CONTRADICTION, 7, rule="fan70")
     with pytest.raises(RuntimeError, match=r"AUC@7 \(exact\) must be at least 64\.2857"):
         check_auc(2.5, 60.0, 7)
     check_auc(3.5, 50.0, 7)  # equality, where all errors are below the threshold
+    with pytest.raises(RuntimeError, match=r"AUC@7 \(fan70\) must be at most 98\.5714, got 98\.6"):
+        check_auc(0.5, 98.6, 7, rule="fan70")
+    check_auc(math.nan, math.nan, 7)  # no face that counts
+
+
+def test_fan70_is_given_no_more_than_it_takes():
+    """All errors at 34/999 are 35/70 by the sum, half of a bin below what `exact` must have."""
+    nme = 100 * 34 / 999
+    check_auc(nme, 50.0, 7, rule="fan70")
+    with pytest.raises(RuntimeError, match=r"at least 50 where the NME is 3\.4034, got 49\.9"):
+        check_auc(nme, 49.9, 7, rule="fan70")
 
 
 def test_the_check_holds_for_any_errors():

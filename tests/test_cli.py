@@ -143,7 +143,10 @@ def test_one_bad_picture_does_not_stop_the_rest(run, tmp_path, capsys):
         (["predict", "--checkpoint", "."], "is a folder, not a file"),
         (["train", "--data.train", "x", "--out", "o", "--accelerator", "gpu"], "accelerator"),
         (["predict", "--decoder", "median"], "decoder must be default or one of argmax"),
-        (["predict", "--data", "synthetic:3"], "source must be a folder or synthetic:COUNT:SEED"),
+        (
+            ["predict", "--data", "synthetic:3"],
+            "source must be a folder, merl_rav:FOLDER or synthetic:COUNT:SEED",
+        ),
         (["predict", "--data", "nowhere"], "nowhere"),
         (["predict", "--device", "abacus"], "device must be one of this machine, got 'abacus'"),
         (["evaluate", "none.parquet"], "none.parquet"),

@@ -23,7 +23,7 @@ PAGES = [
     *sorted((ROOT / "docs").glob("*.md")),
 ]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
-COMMANDS = ("train", "predict", "evaluate", "figures")
+COMMANDS = ("train", "predict", "evaluate", "figures", "lint-table", "study")
 
 _FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`([^`\n]+)`")
@@ -134,7 +134,7 @@ def flags(capsys: pytest.CaptureFixture[str]) -> dict[str, set[str]]:
     for command in COMMANDS:
         with pytest.raises(SystemExit):
             build_parser().parse_args([command, "--help"])
-        known[command] = set(re.findall(r"--[\w.]+", capsys.readouterr().out))
+        known[command] = set(re.findall(r"--[\w.-]+", capsys.readouterr().out))
     return known
 
 

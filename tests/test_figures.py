@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from kdn import metrics
 from kdn.figures import (
     ced_figure,
+    convergence_figure,
+    gradient_figure,
     heatmap_figure,
     reliability_figure,
     sparsification_figure,
@@ -215,6 +217,129 @@ def test_heatmaps_of_labels_that_are_not_valid(maps):
     log_probs[:, :, 0, 0] = -np.inf
     figure = heatmap_figure({"x": dataclasses.replace(one, target=target, log_probs=log_probs)})
     assert [len(axes.lines) for axes in figure.axes] == [0, 1, 0, 1, 1]
+
+
+def test_heatmaps_are_headed_by_number_name_or_what_is_given(maps):
+    one = maps["fine"]
+    many = np.concatenate([one.log_probs] * 17, axis=1)
+    face = dataclasses.replace(
+        one,
+        log_probs=many,
+        target=np.concatenate([one.target] * 17, axis=1),
+        visible=np.concatenate([one.visible] * 17, axis=1),
+        markup="face68",
+    )
+
+    def heads(*each: Maps, **how) -> list[str]:
+        figure = heatmap_figure({str(i): one for i, one in enumerate(each)}, **how)
+        return [axes.get_title() for axes in figure.axes if axes.get_title()]
+
+    assert heads(face, face, landmarks=(30, 45)) == [
+        *("all", "31: nose tip", "46: left eye\nouter corner"),
+    ]
+    other = dataclasses.replace(face, markup="sixty-eight others")
+    assert heads(face, other, landmarks=(30, 45)) == ["all", "31", "46"]
+    assert heads(face, landmarks=(30, 45), titles=("tip", "eye")) == ["all", "tip", "eye"]
+    with pytest.raises(ValueError, match="titles must be one for each of 2 landmarks, got 3"):
+        heads(face, landmarks=(30, 45), titles=("a", "b", "c"))
+
+
+def gradients() -> tuple[dict[str, np.ndarray], Grid, np.ndarray, np.ndarray]:
+    """Two stages of three landmarks on an oblong map: a step moves mass to the label's cell."""
+    rng = np.random.default_rng(7)
+    grid = Grid.of_heatmap(height=6, width=9, stride=4)
+    # Cell (row, column) of each label, and of the most of what is taken away.
+    up, down = [(1, 7), (4, 2), (3, 5)], [(2, 7), (4, 4), (0, 0)]
+    stages = {}
+    for name, size in (("early", 0.25), ("late", 3e-6)):
+        stages[name] = size * rng.uniform(-0.1, 0.1, (3, 6, 9))
+        for landmark in range(3):
+            stages[name][landmark][up[landmark]] = -size
+            stages[name][landmark][down[landmark]] = 0.5 * size
+    target = np.array([[4 * column + 1.5, 4 * row + 1.5] for row, column in up])
+    return stages, grid, target, rng.integers(0, 255, (24, 36, 3), dtype=np.uint8)
+
+
+def test_gradients_lie_where_their_cells_are_and_say_their_scale():
+    stages, grid, target, crop = gradients()
+    figure = gradient_figure(stages, crop=crop, target=target, grid=grid, landmarks=(2, 0))
+    assert len(figure.axes) == 2 * 2
+    for i, (name, landmark) in enumerate((n, k) for n in stages for k in (2, 0)):
+        axes = figure.axes[i]
+        step = axes.images[1]
+        values = stages[name][landmark]
+        np.testing.assert_array_equal(values_of(step), values)
+        assert tuple(step.get_extent()) == (-0.5, 35.5, 23.5, -0.5)
+        largest = np.abs(values).max()
+        assert step.get_clim() == (-largest, largest)
+        assert [text.get_text() for text in axes.texts] == [f"{largest:.2g}"]
+        colours = step.to_rgba(values_of(step))
+        lowest = np.unravel_index(values.argmin(), values.shape)  # a step raises its logit
+        highest = np.unravel_index(values.argmax(), values.shape)
+        assert colours[lowest][2] > colours[lowest][0] + 0.3
+        assert colours[highest][0] > colours[highest][2] + 0.3
+        nothing = step.to_rgba(np.zeros((1, 2)))
+        assert (nothing[..., 3] < 0.01).all()  # clear
+        np.testing.assert_allclose(np.asarray(axes.lines[0].get_xydata())[0], target[landmark])
+        (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+        assert (right - left, bottom - top) == pytest.approx((18, 12))
+        assert left < target[landmark, 0] < right
+        assert top < target[landmark, 1] < bottom
+    assert [axes.get_title() for axes in figure.axes] == ["3", "1", "", ""]
+    assert [figure.axes[i].get_ylabel() for i in (0, 2)] == ["early", "late"]
+
+
+def test_gradients_of_landmarks_without_a_label_and_of_nothing():
+    stages, grid, target, crop = gradients()
+    target[0] = np.nan
+    stages["late"][2] = 0.0
+    how = {"crop": crop, "target": target, "grid": grid}
+    figure = gradient_figure(stages, landmarks=(0, 2), window=0.25, **how)
+    assert [len(axes.lines) for axes in figure.axes] == [0, 1, 0, 1]
+    left, right = figure.axes[0].get_xlim()
+    assert left < 4 * 7 + 1.5 < right  # about the largest size, which is a fall
+    assert [axes.texts[0].get_text() for axes in figure.axes][-1] == "0"
+    for landmarks, said in (((3,), r"landmarks must be 0 to 2, got \(3,\)"), ((), "empty")):
+        with pytest.raises(ValueError, match=said):
+            gradient_figure(stages, landmarks=landmarks, **how)
+    turned = Grid(grid.shape[::-1], grid.origin, grid.spacing)
+    with pytest.raises(ValueError, match=r"early: a stage must have shape \(3, 9, 6\)"):
+        gradient_figure(stages, landmarks=(0,), **{**how, "grid": turned})
+    with pytest.raises(ValueError, match=r"window must be in \(0, 1\], got 1.5"):
+        gradient_figure(stages, landmarks=(0,), window=1.5, **how)
+
+
+def test_convergence():
+    rng = np.random.default_rng(8)
+    curves = {f"h = {i}": rng.uniform(1, 9, 5 + i) for i in range(9)}
+    figure = convergence_figure(curves, marks={"h = 1": 3, "h = 8": 1}, title="slower")
+    axes = figure.axes[0]
+    lines = lines_of(figure)
+    assert list(lines) == list(curves)
+    for name, losses in curves.items():
+        np.testing.assert_array_equal(lines[name][0], np.arange(1, len(losses) + 1))
+        np.testing.assert_array_equal(lines[name][1], losses)
+    dots = [line for line in axes.lines if line.get_marker() == "o"]
+    at = [np.asarray(dot.get_xydata())[0].tolist() for dot in dots]
+    assert at == [[3, curves["h = 1"][2]], [1, curves["h = 8"][0]]]
+    assert dots[0].get_markeredgecolor() == axes.lines[1].get_color()
+    assert axes.get_title(loc="left") == "slower"
+    assert legend_of(figure) == list(curves)
+    # More settings than colours, but no two alike.
+    named = [line for line in axes.lines if line.get_marker() != "o"]
+    looks = {(line.get_color(), str(line._dash_pattern)) for line in named}  # pyright: ignore
+    assert len(looks) == 9
+
+
+def test_convergence_marks_name_epochs_of_curves():
+    curves = {"a": np.array([3.0, 2.0, 1.5])}
+    for epoch in (0, 4):
+        with pytest.raises(ValueError, match=f"marks must be 1 to 3 for a, got {epoch}"):
+            convergence_figure(curves, marks={"a": epoch})
+    with pytest.raises(ValueError, match="marks must name curves, got b"):
+        convergence_figure(curves, marks={"b": 1})
+    with pytest.raises(ValueError, match="named must hold at least one system"):
+        convergence_figure({})
 
 
 def test_what_cannot_be_drawn_is_named(named, maps):

@@ -11,7 +11,8 @@ SOURCE = Path(__file__).parents[1] / "src"
 # From what people start down to what everything stands on. A sub-package counts as one.
 LAYERS = (
     ("kdn", "cli"),
-    ("train", "predict", "evaluate", "figures"),
+    ("study",),
+    ("train", "predict", "evaluate", "figures", "lint"),
     ("model", "checkpoint", "predictions"),
     ("heads", "networks", "data", "metrics"),
     ("density",),

@@ -161,3 +161,13 @@ def test_modes_go_where_the_points_go() -> None:
     )
     with pytest.raises(TypeError, match="several modes"):
         MappedDensity(gaussian(), turned()).modes(2)
+
+
+def test_a_long_thin_density_keeps_its_uncertainty() -> None:
+    """In float32 the determinant of its covariance in the new frame is lost, even its sign."""
+    root = torch.tensor([[1e4, 0.0], [9e3, 1e-3]])
+    thin = GaussianDensity(torch.zeros(2, 3, 2), root.expand(2, 3, 2, 2)).mapped(turned())
+    areas = [10.0 * abs(torch.linalg.det(m).item()) for m in turned().linear]
+    for sample, area in enumerate(areas):
+        assert torch.allclose(thin.uncertainty[sample], torch.tensor(area), rtol=1e-5)
+        assert torch.allclose(thin.uncertainty_length[sample], torch.tensor(area).sqrt(), rtol=1e-5)

@@ -107,6 +107,8 @@ def test_markup_by_name() -> None:
         ({"flip": (1, 0, 2), "eyes": ((0,), (-1,))}, "0 to 2"),
         ({"flip": (1, 0, 2), "groups": {"all": (0, 1, 3)}}, "0 to 2"),
         ({"flip": (1, 0, 2), "edges": ((0, 3),)}, "0 to 2"),
+        ({"flip": (1, 0, 2), "names": ("left", "right")}, "3 different ones or none, got 2"),
+        ({"flip": (1, 0, 2), "names": ("a", "b", "a")}, "got 3, of which 2 differ"),
     ],
 )
 def test_wrong_markups_are_refused(how: dict, said: str) -> None:
@@ -118,3 +120,32 @@ def test_a_markup_of_ones_own() -> None:
     three = Markup(name="three", landmarks=3, flip=(1, 0, 2), edges=((0, 2), (2, 1)))
     assert three.eyes is None
     assert three.groups == {}
+    assert three.names == ()
+
+
+def test_names_say_the_persons_own_side() -> None:
+    """The landmark on the left of a picture is the person's right one, and mirrors to the left."""
+    names = FACE68.names
+    assert len(set(names)) == len(names) == 68
+    right = {i for i, name in enumerate(names) if "right" in name}
+    assert right == {*range(17, 22), *range(36, 42), 48, 60}
+    assert {FACE68.flip[i] for i in right} == {i for i, name in enumerate(names) if "left" in name}
+    for i in right - set(range(17, 22)):  # brows are numbered along the mark-up
+        assert names[FACE68.flip[i]] == names[i].replace("right", "left")
+    for i in right & set(HALF_FACE):
+        assert HALF_FACE[i][0] < 50, names[i]
+
+
+@pytest.mark.parametrize(
+    ("landmark", "name"),
+    [
+        *((0, "jaw 1"), (16, "jaw 17"), (17, "right brow 1"), (22, "left brow 1")),
+        *((27, "nose bridge 1"), (30, "nose tip"), (33, "nostrils 3")),
+        *((36, "right eye outer corner"), (42, "left eye inner corner")),
+        *((45, "left eye outer corner"), (47, "left eye lower inner"), (54, "mouth left corner")),
+        *((51, "upper lip 3"), (57, "lower lip 3"), (62, "inner upper lip 2")),
+        (66, "inner lower lip 2"),
+    ],
+)
+def test_names_of_some_landmarks(landmark: int, name: str) -> None:
+    assert FACE68.names[landmark] == name

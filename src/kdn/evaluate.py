@@ -117,7 +117,7 @@ def evaluate(
         "uncertainty against error": _associations(data),
     }
     scores = [
-        Score(name, float(values[0]), *interval(values[1:]), unit, section)
+        Score(name, float(values[0]), *interval(values[1:]), unit, section, values[1:])
         for section, rows in sections.items()
         for name, unit, values in rows
     ]

@@ -22,10 +22,12 @@ class Markup:
             normaliser.
         groups: Named groups of landmarks, for tables.
         edges: Pairs of landmarks to draw a line between.
+        names: Short name of each landmark, for figures and tables, or empty. Left and right are
+            the person's own, not the picture's.
 
     Raises:
-        ValueError: If the permutation is not one, or not its own inverse, or if an index is out
-            of range.
+        ValueError: If the permutation is not one, or not its own inverse, if an index is out of
+            range, or if there are names but not a different one for each landmark.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Markup:
     eyes: tuple[tuple[int, ...], tuple[int, ...]] | None = None
     groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     edges: tuple[tuple[int, int], ...] = ()
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if sorted(self.flip) != list(range(self.landmarks)):
@@ -49,6 +52,11 @@ class Markup:
         ]
         if any(not 0 <= i < self.landmarks for i in used):
             raise ValueError(f"landmark indices must be 0 to {self.landmarks - 1}")
+        if self.names and not len(set(self.names)) == len(self.names) == self.landmarks:
+            raise ValueError(
+                f"names must be {self.landmarks} different ones or none, got {len(self.names)}, "
+                f"of which {len(set(self.names))} differ"
+            )
 
 
 def _involution(landmarks: int, pairs: tuple[tuple[int, int], ...]) -> tuple[int, ...]:
@@ -64,6 +72,13 @@ def _chain(*indices: int, closed: bool = False) -> tuple[tuple[int, int], ...]:
     ends = (*indices[1:], indices[0]) if closed else indices[1:]
     return tuple(zip(indices, ends, strict=False))
 
+
+def _counted(name: str, count: int) -> tuple[str, ...]:
+    """Return the name with 1, 2, … behind it."""
+    return tuple(f"{name} {i}" for i in range(1, count + 1))
+
+
+_EYE = ("outer corner", "upper outer", "upper inner", "inner corner", "lower inner", "lower outer")
 
 FACE68 = Markup(
     name="face68",
@@ -99,8 +114,26 @@ FACE68 = Markup(
         *_chain(*range(48, 60), closed=True),
         *_chain(*range(60, 68), closed=True),
     ),
+    names=(
+        *_counted("jaw", 17),
+        *_counted("right brow", 5),
+        *_counted("left brow", 5),
+        *_counted("nose bridge", 3),
+        "nose tip",
+        *_counted("nostrils", 5),
+        *(f"right eye {part}" for part in _EYE),
+        *(f"left eye {_EYE[part]}" for part in (3, 2, 1, 0, 5, 4)),
+        *("mouth right corner", *_counted("upper lip", 5), "mouth left corner"),
+        *_counted("lower lip", 5),
+        *("inner right corner", *_counted("inner upper lip", 3), "inner left corner"),
+        *_counted("inner lower lip", 3),
+    ),
 )
-"""The 68 points of the iBUG mark-up (Sagonas et al., 300 Faces in-the-Wild, 2013)."""
+"""The 68 points of the iBUG mark-up (Sagonas et al., 300 Faces in-the-Wild, 2013).
+
+The person's right side comes first: landmark 0 is where the jaw begins beside the right ear, which
+is on the left of the picture. Numbers in names follow the mark-up's order.
+"""
 
 _NAMED = {markup.name: markup for markup in (FACE68,)}
 

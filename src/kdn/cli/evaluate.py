@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 from kdn.cli.command import Command
+from kdn.data import join_samples, load_samples
 from kdn.evaluate import evaluate
 from kdn.files import replacing
-from kdn.predictions import read_predictions
+from kdn.predictions import Predictions, read_predictions, write_predictions
+from kdn.predictions.labels import Labels, add_labels, offset_note
+from kdn.predictions.published import read_published
 
 __all__ = ["EVALUATE"]
 
 
 def _evaluate(
     predictions: Path,
+    labels: list[str] | None = None,
+    first_pixel: float | None = None,
+    out: Path | None = None,
     json_file: Path | None = None,
     table: Path | None = None,
     decoder: str | None = None,
@@ -25,27 +32,87 @@ def _evaluate(
     """Score predictions against their labels.
 
     Args:
-        predictions: A Parquet file with labels.
+        predictions: A Parquet file, or with --labels also a CSV or JSON file or a folder of .pts
+            files from another system.
+        labels: Folders of pictures with .pts files, or synthetic:COUNT:SEED; for predictions
+            without labels.
+        first_pixel: Coordinate of the first pixel's centre in the CSV, JSON or .pts files: 0, 1 or
+            0.5; 1 in .pts files and 0 in others if left out.
+        out: Write the predictions with their labels to this Parquet file.
         json_file: Write the scores here too, as JSON.
         table: Write the table here too.
         decoder: Score the points of this decoder's column instead of the prediction's.
         bootstrap: Resamples of the 95 % intervals; 0 for none.
         seed: Seed of the resampling.
     """
-    given = read_predictions(predictions)
+    notes: list[str] = []
+    problems: list[str] = []
+    if labels is not None:
+        if out is not None and out.suffix != ".parquet":
+            raise ValueError(f"out must name a .parquet file, got {out}")
+        given, notes = _with_labels(predictions, labels, first_pixel, problems)
+        if out is not None:
+            write_predictions(out, given)
+    else:
+        given = _with_own_labels(predictions, first_pixel, out)
     if decoder is not None:
         if decoder not in given.decoders:
             raise ValueError(f"{predictions}: column {decoder!r} is missing")
         metadata = {**given.metadata, "decoder": decoder}
         given = replace(given, landmarks=given.decoders[decoder], metadata=metadata)
     result = evaluate(given, bootstrap=bootstrap, seed=seed)
+    result = replace(result, notes=(*notes, *result.notes))
     text = result.as_table()
     if table is not None:
         _write_text(table, text + "\n")
     if json_file is not None:
         _write_text(json_file, json.dumps(result.as_json(), indent=2) + "\n")
     print(text)
-    return 0
+    for problem in problems:
+        print(f"left out: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+def _published(file: Path) -> bool:
+    """Return whether predictions come from another system, not in a Parquet file of ours."""
+    return file.is_dir() or file.suffix.lower() in (".csv", ".json")
+
+
+def _with_own_labels(file: Path, first_pixel: float | None, out: Path | None) -> Predictions:
+    """Return the predictions of a Parquet file that holds its labels."""
+    if first_pixel is not None or out is not None:
+        flag = "--out" if first_pixel is None else "--first-pixel"
+        raise ValueError(f"{flag} is for predictions without labels, together with --labels")
+    given = None if _published(file) else read_predictions(file)
+    if given is None or given.target is None:
+        raise ValueError(f"{file}: has no labels, name them with --labels")
+    return given
+
+
+def _with_labels(
+    file: Path, sources: list[str], first_pixel: float | None, problems: list[str]
+) -> tuple[Predictions, list[str]]:
+    """Return predictions joined with the labels of the sources, and notes for the table."""
+    if _published(file):
+        given, places = read_published(file, first_pixel=first_pixel, problems=problems)
+    elif first_pixel is not None:
+        raise ValueError("--first-pixel is not for Parquet files, which count from 0")
+    else:
+        given = read_predictions(file)
+        places = [f"{file}: row {row}" for row in range(len(given))]
+    samples = join_samples([load_samples(source, problems=problems) for source in sources])
+    labels = Labels.of_samples(samples)
+    try:
+        given = add_labels(given, labels, places=places, problems=problems)
+    except ValueError as error:
+        raise ValueError("\n".join([f"{file}: {error}", *problems[:10]])) from error
+    notes = []
+    missing = len(labels.ids) - len(given)
+    if missing:
+        notes.append(f"Not scored for want of a prediction: {missing} of {len(labels.ids)} faces.")
+    if given.target is not None:
+        notes.append(offset_note(given.landmarks, given.target))
+    return given, [note for note in notes if note]
 
 
 def _write_text(path: Path, text: str) -> None:
@@ -57,7 +124,22 @@ EVALUATE = Command(
     _evaluate,
     "score predictions against their labels",
     {
-        "predictions": {"type": Path, "help": "A Parquet file with labels."},
+        "predictions": {
+            "type": Path,
+            "help": "A Parquet file, or with --labels also a CSV or JSON file or a folder of .pts "
+            "files from another system.",
+        },
+        "--labels": {
+            "nargs": "+",
+            "help": "Folders of pictures with .pts files, or synthetic:COUNT:SEED; for predictions "
+            "without labels.",
+        },
+        "--first-pixel": {
+            "dest": "first_pixel",
+            "type": float,
+            "help": "Coordinate of the first pixel's centre in the CSV, JSON or .pts files: 0, 1, "
+            "or 0.5 (default: 1 in .pts files, 0 in others).",
+        },
         "--json": {
             "dest": "json_file",
             "type": Path,
@@ -65,3 +147,4 @@ EVALUATE = Command(
         },
     },
 )
+"""The command as the parser of `kdn` takes it in."""

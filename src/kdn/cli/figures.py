@@ -40,3 +40,4 @@ FIGURES = Command(
         },
     },
 )
+"""The command as the parser of `kdn` takes it in."""

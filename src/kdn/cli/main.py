@@ -13,7 +13,9 @@ from jsonargparse import ArgumentParser
 from kdn.cli.command import Command
 from kdn.cli.evaluate import EVALUATE
 from kdn.cli.figures import FIGURES
+from kdn.cli.lint_table import LINT_TABLE
 from kdn.cli.predict import PREDICT
+from kdn.cli.study import STUDY
 from kdn.cli.train import TRAIN
 
 __all__ = ["build_parser", "main"]
@@ -23,6 +25,8 @@ _COMMANDS: Mapping[str, Command] = {
     "predict": PREDICT,
     "evaluate": EVALUATE,
     "figures": FIGURES,
+    "lint-table": LINT_TABLE,
+    "study": STUDY,
 }
 
 

@@ -30,7 +30,7 @@ def _predict(
 
     Args:
         checkpoint: A model written by `kdn train`.
-        data: Folders of pictures with .pts files, or synthetic:COUNT:SEED.
+        data: Folders of pictures with .pts files, merl_rav:FOLDER or synthetic:COUNT:SEED.
         out: The Parquet file.
         decoder: default, argmax, quarter, mean, local_mean or mode.
         batch: Samples per pass through the network.
@@ -86,7 +86,8 @@ PREDICT = Command(
         "--data": {
             "nargs": "+",
             "required": True,
-            "help": "Folders of pictures with .pts files, or synthetic:COUNT:SEED.",
+            "help": "Folders of pictures with .pts files, merl_rav:FOLDER or synthetic:COUNT:SEED.",
         },
     },
 )
+"""The command as the parser of `kdn` takes it in."""

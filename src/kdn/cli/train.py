@@ -60,3 +60,4 @@ TRAIN = Command(
         "--quiet": {"action": "store_true", "help": "No progress on screen."},
     },
 )
+"""The command as the parser of `kdn` takes it in."""

@@ -9,7 +9,9 @@ from kdn.data.augment import (
 )
 from kdn.data.crop import crop_of_box, warp
 from kdn.data.dataset import CropDataset, init_worker
-from kdn.data.ibug import read_ibug, read_pts
+from kdn.data.ibug import read_ibug
+from kdn.data.merl_rav import read_merl_rav
+from kdn.data.pts import read_pts
 from kdn.data.sample import Sample, read_image, tight_box
 from kdn.data.sources import load_samples
 from kdn.data.splits import Selection, join_samples, picture_names, split_by_picture
@@ -32,6 +34,7 @@ __all__ = [
     "picture_names",
     "read_ibug",
     "read_image",
+    "read_merl_rav",
     "read_pts",
     "split_by_picture",
     "tight_box",

@@ -10,7 +10,6 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
-from kdn.density import moments
 from kdn.density.precision import full_precision
 from kdn.grid import Affine
 
@@ -118,7 +117,9 @@ class MappedDensity(Distribution):
     @property
     def uncertainty(self) -> Float[Tensor, ...]:
         """`|Cov|^½`, an area of the new frame, `(*batch)`."""
-        return moments.determinant(self.covariance_matrix).sqrt()
+        # Not from the covariance, whose determinant cancels where it is long and thin.
+        own = self.density.uncertainty
+        return own * self.affine.log_abs_det().exp().to(own)
 
     @property
     def uncertainty_length(self) -> Float[Tensor, ...]:

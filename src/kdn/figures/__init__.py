@@ -12,13 +12,17 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from kdn.figures.convergence import convergence_figure
 from kdn.figures.curves import ced_figure, reliability_figure, sparsification_figure
+from kdn.figures.gradients import gradient_figure
 from kdn.figures.heatmaps import common_samples, heatmap_figure
 from kdn.figures.scatter import uncertainty_figure
 from kdn.predictions import Maps, Predictions
 
 __all__ = [
     "ced_figure",
+    "convergence_figure",
+    "gradient_figure",
     "heatmap_figure",
     "reliability_figure",
     "sparsification_figure",

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
-from kdn.figures.style import COLOURS, DASHES, MUTED, figure, legend, panel
+from kdn.figures.style import MUTED, figure, legend, panel, styled
 from kdn.markup import markup_named
 from kdn.metrics import (
     auc,
@@ -44,7 +44,7 @@ def ced_figure(
     axes = axes[0, 0]
     found = {name: _image_errors(name, given, normaliser) for name, given in named.items()}
     right = max([threshold, *(1.2 * float(np.nanmedian(errors)) for errors in found.values())])
-    for (name, _), colour, dashes in _styled(named):
+    for (name, _), colour, dashes in styled(named):
         errors = found[name]
         steps = np.unique(np.concatenate([[0.0, right], errors[errors < right]]))
         mean, area = float(np.nanmean(errors)), auc(errors, threshold, rule="exact")
@@ -70,7 +70,7 @@ def reliability_figure(named: Mapping[str, Predictions]) -> Figure:
     axes = axes[0, 0]
     nominal = np.arange(1, 100)
     axes.plot([0, 100], [0, 100], color=MUTED, lw=1, zorder=1)
-    for (name, predictions), colour, dashes in _styled(named):
+    for (name, predictions), colour, dashes in styled(named):
         if predictions.hdr_level is None or predictions.valid is None:
             raise ValueError(f"{name}: hdr_level must be given to draw reliability, got None")
         level, valid = predictions.hdr_level, predictions.valid
@@ -104,7 +104,7 @@ def sparsification_figure(
     new, axes = figure(1, 1, width=6.2, height=3.3)
     axes = axes[0, 0]
     removed = np.array(REMOVED)
-    for (name, predictions), colour, dashes in _styled(named):
+    for (name, predictions), colour, dashes in styled(named):
         uncertainty, errors, _ = pooled_errors(name, predictions, normaliser)
         curve, oracle = (
             100 * sparsification(key, errors, removed) / errors.mean()
@@ -172,13 +172,3 @@ def _said(normaliser: str) -> str:
     return {"box": "√(w·h) of the landmark box", "diagonal": "the landmark box's diagonal"}.get(
         normaliser, f"the {normaliser} distance"
     )
-
-
-def _styled(named: Mapping[str, Predictions]) -> list[tuple]:
-    """Return each system with its colour and dashes."""
-    if not named:
-        raise ValueError("named must hold at least one system, got none")
-    return [
-        (item, COLOURS[i % len(COLOURS)], DASHES[i % len(DASHES)])
-        for i, item in enumerate(named.items())
-    ]

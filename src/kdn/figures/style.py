@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "DASHES", "INK", "MUTED", "figure", "legend", "panel"]
+__all__ = ["COLOURS", "DASHES", "INK", "MUTED", "figure", "legend", "panel", "styled"]
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's, which the colour-blind tell apart, in an order whose greys differ too."""
@@ -24,6 +25,8 @@ MUTED = "#6b6b6b"
 _FAINT = "#e4e4e4"
 
 Place = Literal["outside right upper", "outside lower center"]
+
+Item = TypeVar("Item")
 
 
 def figure(rows: int, columns: int, *, width: float, height: float, **options) -> tuple:
@@ -63,3 +66,17 @@ def legend(new: Figure, axes: Axes, *, place: Place, title: str = "", columns: i
         alignment="left",
         frameon=False,
     )
+
+
+def styled(named: Mapping[str, Item]) -> list[tuple[tuple[str, Item], str, Any]]:
+    """Return each system with its colour and dashes; no two of the first 49 look alike.
+
+    Raises:
+        ValueError: If there is no system.
+    """
+    if not named:
+        raise ValueError("named must hold at least one system, got none")
+    return [
+        (item, COLOURS[i % len(COLOURS)], DASHES[(i + i // len(COLOURS)) % len(DASHES)])
+        for i, item in enumerate(named.items())
+    ]

@@ -11,20 +11,29 @@ from kdn.metrics.accuracy import (
     point_errors,
 )
 from kdn.metrics.bootstrap import interval, resample_counts
+from kdn.metrics.bounds import auc_bounds, least_nme
 from kdn.metrics.correlation import pearson, spearman
+from kdn.metrics.ranking import auroc
+from kdn.metrics.shape import axis_angle, contour_tangents, elongation
 from kdn.metrics.sparsification import ause, sparsification
 from kdn.metrics.uncertainty import coverage, crop_log_prob, nll, nll_median, zero_density
 
 __all__ = [
     "auc",
+    "auc_bounds",
+    "auroc",
     "ause",
+    "axis_angle",
     "ced",
     "check_auc",
+    "contour_tangents",
     "coverage",
     "crop_log_prob",
+    "elongation",
     "failure_rate",
     "image_errors",
     "interval",
+    "least_nme",
     "nll",
     "nll_median",
     "nme",

@@ -8,12 +8,13 @@ it has no valid landmark) does not count.
 from __future__ import annotations
 
 import math
-from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from kdn.markup import Markup
+from kdn.metrics.bounds import auc_bounds
+from kdn.metrics.rules import FAN70, Rule, check_rule
 
 __all__ = [
     "auc",
@@ -27,10 +28,6 @@ __all__ = [
     "normalisers",
     "point_errors",
 ]
-
-Rule = Literal["exact", "fan70"]
-
-_FAN70 = np.arange(70) / 999  # the thresholds of the reference FAN, as shares of the normaliser
 
 
 def point_errors(
@@ -135,10 +132,10 @@ def auc_terms(
     errors: Float[np.ndarray, " n"], threshold: float, rule: Rule = "exact"
 ) -> Float[np.ndarray, " n"]:
     """Return what each image adds to the AUC, whose mean over images is `auc`; see there."""
-    _check_rule(threshold, rule)
+    check_rule(threshold, rule)
     if rule == "fan70":
         # Strict <, so that of the 70 thresholds those above the error count.
-        below = np.searchsorted(_FAN70, errors / 100.0, side="right")
+        below = np.searchsorted(FAN70, errors / 100.0, side="right")
         return np.where(np.isnan(errors), np.nan, 100.0 * (70 - below) / 70)
     return 100.0 * np.maximum(0.0, 1.0 - errors / threshold)
 
@@ -172,8 +169,8 @@ def failure_terms(
     errors: Float[np.ndarray, " n"], threshold: float, rule: Rule = "exact"
 ) -> Float[np.ndarray, " n"]:
     """Return 100 for each image that fails and 0 for the others; the mean is `failure_rate`."""
-    _check_rule(threshold, rule)
-    failed = errors / 100.0 >= _FAN70[-1] if rule == "fan70" else errors > threshold
+    check_rule(threshold, rule)
+    failed = errors / 100.0 >= FAN70[-1] if rule == "fan70" else errors > threshold
     return np.where(np.isnan(errors), np.nan, 100.0 * failed)
 
 
@@ -201,11 +198,9 @@ def failure_rate(errors: Float[np.ndarray, " n"], threshold: float, *, rule: Rul
 
 
 def check_auc(nme: float, auc: float, threshold: float, *, rule: Rule = "exact") -> None:
-    """Raise unless `AUC ≥ 1 − NME/threshold`, which holds for every exact AUC.
+    """Raise unless some set of errors has both this NME and this AUC (`auc_bounds`).
 
-    `max(0, ·)` is convex, so the mean of `max(0, 1 − e/t)` is at least `1 − mean(e)/t`: a pair
-    that breaks it was not computed from the same errors. The rule `fan70` gives each image at most
-    one bin of 70 less, and is allowed as much.
+    A pair outside the bounds was not computed from the same errors by this rule.
 
     Args:
         nme: In percent.
@@ -214,27 +209,21 @@ def check_auc(nme: float, auc: float, threshold: float, *, rule: Rule = "exact")
         rule: By which the AUC was computed.
 
     Raises:
-        RuntimeError: If it does not hold; the message has both numbers.
+        RuntimeError: If there is none; the message has both numbers.
 
     Example:
         >>> check_auc(2.49, 67.3, 7)
     """
-    least = 100.0 * (1.0 - nme / threshold) - (100.0 / 70 if rule == "fan70" else 0.0)
-    if auc < least - 1e-9:  # rounding of sums of percentages
+    if math.isnan(nme) or math.isnan(auc):  # no image counted, so that there is nothing to check
+        return
+    low, high = auc_bounds(nme, threshold, rule=rule)
+    name = f"AUC@{threshold:g} ({rule})"
+    if auc < low - 1e-9:  # rounding of sums of percentages
         raise RuntimeError(
-            f"AUC@{threshold:g} ({rule}) must be at least {least:.6g} where the NME is {nme:.6g}, "
-            f"got {auc:.6g}"
+            f"{name} must be at least {low:.6g} where the NME is {nme:.6g}, got {auc:.6g}"
         )
-
-
-def _check_rule(threshold: float, rule: Rule) -> None:
-    """Raise unless there is such a rule, and for this threshold, in percent."""
-    if rule not in get_args(Rule):
-        raise ValueError(f"rule must be 'exact' or 'fan70', got {rule!r}")
-    if rule == "fan70" and threshold != 7:
-        raise ValueError(f"threshold must be 7 by the rule fan70, got {threshold}")
-    if not (math.isfinite(threshold) and threshold > 0):
-        raise ValueError(f"threshold must be positive and finite, got {threshold}")
+    if auc > high + 1e-9:
+        raise RuntimeError(f"{name} must be at most {high:.6g}, got {auc:.6g}")
 
 
 def _mean(values: Float[np.ndarray, " n"]) -> float:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
+from jaxtyping import Float
 
 __all__ = ["Evaluation", "Score"]
 
@@ -21,6 +24,8 @@ class Score:
         high: Upper end of it.
         unit: `%`, `px`, `nats` or "".
         section: The part of the table it stands in.
+        replicates: Its value in every resample; the same resample stands at the same place in the
+            scores of every system with the same samples, so that differences can be paired.
     """
 
     name: str
@@ -29,6 +34,9 @@ class Score:
     high: float
     unit: str
     section: str
+    replicates: Float[np.ndarray, " replicates"] = field(
+        default_factory=lambda: np.empty(0), compare=False, repr=False
+    )
 
 
 @dataclass(frozen=True)

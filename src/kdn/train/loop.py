@@ -6,7 +6,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,7 @@ from kdn.train.schedule import EpochBatches, rate_at
 from kdn.train.state import capture_state, restore_state
 from kdn.train.validate import validate
 
-__all__ = ["NonFiniteLossError", "train"]
+__all__ = ["NonFiniteLossError", "kept_path", "train"]
 
 _CHECK_EVERY = 20
 """Steps between looks at the loss on a GPU, each of which waits for it; a CPU looks every step."""
@@ -51,6 +51,7 @@ def train(
     accelerator: str = "auto",
     devices: int | str = 1,
     quiet: bool = False,
+    keep: Collection[int] = (),
 ) -> Path:
     """Train a model and return the path of its best checkpoint.
 
@@ -66,6 +67,7 @@ def train(
         accelerator: Lightning Fabric's name of a kind of device, such as `cpu` or `cuda`.
         devices: How many of them.
         quiet: Write to files only.
+        keep: Epochs, counted from 1, whose checkpoints stay, as `epoch_0001.safetensors`.
 
     Raises:
         FileExistsError: If the folder holds a run and `resume` is not set.
@@ -106,12 +108,19 @@ def train(
                 row = {"epoch": epoch + 1, "rate": rate, "loss": loss}
                 row |= {"valid_nme": nme, "valid_nll": nll, "seconds": time.monotonic() - started}
                 history.append(row)
+                if epoch + 1 in keep:
+                    save_model(kept_path(out, epoch + 1), run.result, {"epoch": epoch + 1})
                 _save(run, out, history)
                 show.epoch(history)
             else:
                 history.append({})
             fabric.barrier()
     return out / "best.safetensors"
+
+
+def kept_path(out: Path, epoch: int) -> Path:
+    """Return where the checkpoint of an epoch, counted from 1, is kept."""
+    return out / f"epoch_{epoch:04d}.safetensors"
 
 
 def _launched(accelerator: str, devices: int | str, precision: Any) -> Fabric:

@@ -1,0 +1,110 @@
+"""`kdn study`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from kdn.cli.command import Command
+
+__all__ = ["STUDY"]
+
+
+def _study(
+    out: Path,
+    preset: Literal["quick", "small", "paper"] = "quick",
+    train: list[str] | None = None,
+    test: list[str] | None = None,
+    occluded: list[str] | None = None,
+    methods: list[str] | None = None,
+    seeds: int | None = None,
+    once: list[str] | None = None,
+    sweep: list[float] | None = None,
+    epochs: int | None = None,
+    jobs: int = 1,
+    bootstrap: int = 1000,
+    accelerator: str = "auto",
+    quiet: bool = False,
+) -> int:
+    """Reproduce the paper's tables and figures, on your data or on synthetic faces.
+
+    Args:
+        out: Folder of the study; finished runs in it are not repeated, interrupted ones go on.
+        preset: quick (minutes, synthetic faces), small (one stack, 128 px) or paper (four stacks,
+            256 px, for a GPU).
+        train: Training data.
+        test: Test data.
+        occluded: More faces whose labels say what is hidden, for the numbers of figure 2.
+        methods: Rows of the tables.
+        seeds: Trainings of each method.
+        once: Methods that are trained with the first seed alone.
+        sweep: σ of Table 2, in cells.
+        epochs: Instead of the preset's.
+        jobs: Trainings side by side, each with its share of the cores or a GPU of its own.
+        bootstrap: Resamples of the 95 % intervals.
+        accelerator: Kind of device, as Lightning Fabric names it.
+        quiet: No progress on screen.
+    """
+    from kdn.study import PRESETS, Plan, Study, run_study  # needs all the rest, which takes seconds
+
+    given = PRESETS[preset]
+    base = given.base
+    if train:
+        base = replace(base, data=replace(base.data, train=tuple(train)))
+    if epochs is not None:
+        base = replace(base, optimise=replace(base.optimise, epochs=epochs))
+    plan = Plan(
+        base=base,
+        methods=tuple(given.methods if methods is None else methods),
+        seeds=given.seeds if seeds is None else seeds,
+        once=tuple(once or ()),
+        sweep=tuple(given.sweep if sweep is None else sweep),
+        vector_network=given.vector_network,
+        vector_rate=given.vector_rate,
+    )
+    study = Study(
+        plan=plan,
+        test=tuple(test or given.test),
+        occluded=tuple(occluded or ()),
+        title=f"Kernel density networks: a study ({preset})",
+        preface=given.expected,
+        bootstrap=bootstrap,
+    )
+    failed = run_study(study, out, jobs=jobs, accelerator=accelerator, quiet=quiet)
+    for name, problem in failed.items():
+        print(f"failed: {name}: {problem}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+_FACES = "Folders of faces, merl_rav:FOLDER or synthetic:COUNT:SEED; the preset's own by default."
+
+STUDY = Command(
+    _study,
+    "reproduce the paper's tables and figures",
+    {
+        "--train": {"nargs": "+", "help": f"Training data. {_FACES}"},
+        "--test": {"nargs": "+", "help": f"Test data. {_FACES}"},
+        "--occluded": {
+            "nargs": "+",
+            "help": "More faces whose labels say what is hidden, for the numbers of figure 2.",
+        },
+        "--methods": {
+            "nargs": "+",
+            "help": "Of gaussian, softlabel, kdn_uniform, kdn_gaussian, kdn_adaptive, kdn_refined; "
+            "all by default.",
+        },
+        "--once": {
+            "nargs": "+",
+            "help": "Methods that are trained with the first seed alone, whatever --seeds says.",
+        },
+        "--sweep": {
+            "nargs": "*",
+            "type": float,
+            "help": "σ of Table 2 in cells; no value for no sweep; 0.1 0.3 1 3 10 by default.",
+        },
+        "--quiet": {"action": "store_true", "help": "No progress on screen."},
+    },
+)
+"""The command as the parser of `kdn` takes it in."""

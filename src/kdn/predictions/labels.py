@@ -1,0 +1,204 @@
+"""Labels for predictions that come without: which prediction is of which labelled face."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from jaxtyping import Bool, Float, Float64
+
+from kdn.data.sample import Sample
+from kdn.markup import FACE68, Markup
+from kdn.predictions.record import Predictions
+
+__all__ = ["Labels", "add_labels", "match_names", "offset_note"]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labels of faces, without their pictures.
+
+    Convention: image pixels with integer pixel centres, points are `(x, y)`.
+
+    Args:
+        ids: Name of each of the `n` faces.
+        paths: File of each picture, "" for a drawn one.
+        bbox: `(n, 4)`.
+        target: `(n, L, 2)`, NaN where not valid.
+        valid: `(n, L)`.
+        visible: `(n, L)`.
+    """
+
+    ids: tuple[str, ...]
+    paths: tuple[str, ...]
+    bbox: Float64[np.ndarray, "n 4"]
+    target: Float64[np.ndarray, "n L 2"]
+    valid: Bool[np.ndarray, "n L"]
+    visible: Bool[np.ndarray, "n L"]
+
+    @classmethod
+    def of_samples(cls, samples: Sequence[Sample], markup: Markup = FACE68) -> Labels:
+        """Return the labels of samples, each of which is looked at once."""
+        kept = []
+        for sample in samples:
+            path = sample.image.as_posix() if isinstance(sample.image, Path) else ""
+            kept.append(
+                (sample.id, path, sample.bbox, sample.landmarks, sample.valid, sample.visible)
+            )
+        ids, paths, *arrays = zip(*kept, strict=True) if kept else ((),) * 6
+        shapes = ((4,), (markup.landmarks, 2), (markup.landmarks,), (markup.landmarks,))
+        kinds = (np.float64, np.float64, bool, bool)
+        bbox, target, valid, visible = (
+            np.array(values, kind).reshape(len(ids), *shape)
+            for values, kind, shape in zip(arrays, kinds, shapes, strict=True)
+        )
+        target = np.where(valid[..., None], target, np.nan)
+        return cls(tuple(ids), tuple(paths), bbox, target, valid, visible)
+
+
+def match_names(
+    names: Sequence[str], places: Sequence[str], ids: Sequence[str], problems: list[str]
+) -> list[tuple[int, int]]:
+    """Return which name is of which id, as pairs of indices in the order of the ids.
+
+    A name is the id itself, or its last part is: with or without its ending, so that
+    `/data/100_1.jpg` is of `helen/test/100_1`. Where the last part is that of several ids, the one
+    with most parts in common from the end on is taken, if there is only one.
+
+    Args:
+        names: What the predictions are called.
+        places: Where each stands, for messages.
+        ids: The labelled faces.
+        problems: Gets one line about each name that is of no face or could be of several, about
+            each face that several names are of, and about each face that no name is of.
+    """
+    exact: dict[str, list[int]] = defaultdict(list)
+    last: dict[str, list[int]] = defaultdict(list)
+    for index, text in enumerate(ids):
+        exact[text].append(index)
+        last[_parts(text)[-1]].append(index)
+    of_face: dict[int, list[int]] = defaultdict(list)
+    claimed: set[int] = set()
+    for index, (name, place) in enumerate(zip(names, places, strict=True)):
+        found = exact.get(name) or _closest(name, last, ids)
+        if len(found) == 1:
+            of_face[found[0]].append(index)
+        elif found:
+            some = ", ".join(repr(ids[face]) for face in found[:3])
+            problems.append(f"{place}: {name!r} could be any of {len(found)} faces: {some}")
+        else:
+            problems.append(f"{place}: {name!r} names no labelled face")
+        claimed.update(found)
+    pairs = []
+    for face, text in enumerate(ids):
+        given = of_face.get(face, [])
+        if len(given) == 1:
+            pairs.append((given[0], face))
+        elif given:
+            where = ", ".join(places[index] for index in given[:3])
+            problems.append(f"{text}: {len(given)} predictions of it ({where})")
+        elif face not in claimed:
+            problems.append(f"{text}: labelled, but without a prediction that can be used")
+    return pairs
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    """Return the parts of a path of either kind, at least one."""
+    return PurePosixPath(name.replace("\\", "/")).parts or ("",)
+
+
+def _closest(name: str, last: dict[str, list[int]], ids: Sequence[str]) -> list[int]:
+    """Return the faces whose id ends like a name."""
+    *folders, file = _parts(name)
+    found = last.get(file) or last.get(PurePosixPath(file).stem) or []
+    if len(found) < 2:
+        return found
+    shared = [_shared(tuple(folders), _parts(ids[face])[:-1]) for face in found]
+    return [face for face, count in zip(found, shared, strict=True) if count == max(shared)]
+
+
+def _shared(one: tuple[str, ...], other: tuple[str, ...]) -> int:
+    """Return how many parts are the same, from the end on."""
+    count = 0
+    while count < min(len(one), len(other)) and one[-1 - count] == other[-1 - count]:
+        count += 1
+    return count
+
+
+def add_labels(
+    predictions: Predictions, labels: Labels, *, places: Sequence[str], problems: list[str]
+) -> Predictions:
+    """Return predictions with labels, faces in the order of the labels, other columns kept.
+
+    Args:
+        predictions: Without labels; their ids are matched as `match_names` says.
+        labels: What they are to be scored against.
+        places: Where each prediction stands, for messages.
+        problems: Gets one line about each prediction that is not finite, and about each name and
+            each face without a partner; all of these are left out.
+
+    Raises:
+        ValueError: If there are labels already, if the numbers of landmarks differ, or if no
+            prediction is of a labelled face.
+    """
+    if predictions.target is not None:
+        raise ValueError("predictions must have no labels of their own, got a column 'target'")
+    if predictions.count != labels.target.shape[1]:
+        raise ValueError(
+            f"predictions must have {labels.target.shape[1]} landmarks as the labels have, "
+            f"got {predictions.count}"
+        )
+    finite = np.asarray(np.isfinite(predictions.landmarks).all(axis=(1, 2)))
+    problems += [
+        f"{places[row]}: landmarks must be finite" for row in np.flatnonzero(~finite).tolist()
+    ]
+    usable = np.flatnonzero(finite)
+    names = [predictions.id[row] for row in usable.tolist()]
+    pairs = match_names(names, [places[row] for row in usable.tolist()], labels.ids, problems)
+    if not pairs:
+        first = f"the first is called {names[0]!r}" if names else "there is none that can be used"
+        labelled = f", the first labelled face {labels.ids[0]!r}" if labels.ids else ""
+        raise ValueError(f"no prediction is of a labelled face: {first}{labelled}")
+    rows, faces = np.array(pairs, np.int64).T
+    chosen = predictions.take(usable[rows])
+    path = tuple(labels.paths[face] for face in faces) if chosen.path is None else chosen.path
+    return replace(
+        chosen,
+        id=tuple(labels.ids[face] for face in faces),
+        path=path,
+        bbox=labels.bbox[faces] if chosen.bbox is None else chosen.bbox,
+        target=labels.target[faces],
+        valid=labels.valid[faces],
+        visible=labels.visible[faces],
+        metadata={"markup": FACE68.name, **chosen.metadata},
+    )
+
+
+def offset_note(landmarks: Float[np.ndarray, "n L 2"], target: Float[np.ndarray, "n L 2"]) -> str:
+    """Return a warning if predictions lie half a pixel or one pixel off on both axes, else "".
+
+    Errors of a system cancel in their mean; a frame that was mistaken does not. The mean must be
+    within a tenth of a pixel of ±½ or ±1 on both axes, with the same sign, and known to a tenth.
+
+    Args:
+        landmarks: Predictions, image pixels.
+        target: Labels, NaN where not valid.
+    """
+    moved = landmarks - target
+    there = np.asarray(np.isfinite(moved).all(axis=2))
+    count = there.sum(axis=1)
+    total = np.where(there[..., None], moved, 0.0).sum(axis=1)
+    faces = total[count > 0] / count[count > 0][:, None]
+    if len(faces) < 2:
+        return ""
+    mean, unsure = faces.mean(axis=0), faces.std(axis=0, ddof=1) / np.sqrt(len(faces))
+    for frame in (-1.0, -0.5, 0.5, 1.0):
+        if (np.abs(mean - frame) < 0.1).all() and (unsure < 0.1).all():
+            return (
+                f"Predictions lie {mean[0]:+.2f}, {mean[1]:+.2f} px (x, y) off the labels on "
+                "average: is --first-pixel right?"
+            )
+    return ""

@@ -1,0 +1,18 @@
+"""The paper's experiments in one piece: plan, trainings, scores, tables, figures and report."""
+
+from kdn.study.plan import METHODS, REFERENCE, Method, Plan, Run
+from kdn.study.presets import PRESETS, Preset
+from kdn.study.results import Study
+from kdn.study.study import run_study
+
+__all__ = [
+    "METHODS",
+    "PRESETS",
+    "REFERENCE",
+    "Method",
+    "Plan",
+    "Preset",
+    "Run",
+    "Study",
+    "run_study",
+]

@@ -1,0 +1,90 @@
+"""Predictions and scores of a run, kept in its folder so that they are made once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from safetensors.numpy import load_file, save_file
+
+from kdn.checkpoint import load_model
+from kdn.data import Sample, Selection, join_samples, load_samples
+from kdn.evaluate import evaluate
+from kdn.files import replacing
+from kdn.markup import Markup
+from kdn.predict import predict
+from kdn.predictions import (
+    Maps,
+    Predictions,
+    read_maps,
+    read_predictions,
+    write_maps,
+    write_predictions,
+)
+from kdn.study.plan import digest
+
+__all__ = ["Scores", "maps_of", "predict_run", "samples_of", "score_run"]
+
+Scores = Mapping[str, Float[np.ndarray, " _"]]
+"""By name: the score of the samples themselves, then that of every resample."""
+
+
+def samples_of(sources: Sequence[str], markup: Markup) -> Selection:
+    """Return the samples of several sources as one sequence."""
+    return join_samples([load_samples(source, markup) for source in sources])
+
+
+def predict_run(folder: Path, sources: Sequence[str], *, accelerator: str = "auto") -> Predictions:
+    """Return a run's predictions for sources, from its folder if they are there."""
+    path = folder / f"predictions-{digest(list(sources))}.parquet"
+    if not path.is_file():
+        model, facts = load_model(folder / "best.safetensors")
+        model.to(_device(accelerator))
+        samples = samples_of(sources, model.markup)
+        checkpoint = (folder / "best.safetensors").as_posix()
+        metadata = {"checkpoint": checkpoint, "epoch": facts.get("epoch")}
+        made, _ = predict(model, samples, metadata=metadata)
+        write_predictions(path, made)
+    return read_predictions(path)
+
+
+def score_run(folder: Path, sources: Sequence[str], *, bootstrap: int) -> Scores:
+    """Return the scores of a run's predictions, from its folder if they are there."""
+    path = folder / f"scores-{digest([*sources, bootstrap])}.safetensors"
+    if not path.is_file():
+        scores = evaluate(predict_run(folder, sources), bootstrap=bootstrap).scores
+        tensors = {s.name: np.concatenate([[s.value], s.replicates]) for s in scores}
+        with replacing(path) as temporary:
+            save_file(tensors, temporary)
+    return load_file(path)
+
+
+def maps_of(
+    folder: Path, samples: Sequence[Sample], names: Sequence[str], sources: Sequence[str]
+) -> Maps:
+    """Return the heatmaps of some samples of sources, from the run's folder if they are there.
+
+    Args:
+        folder: Of the run.
+        samples: All samples of the sources.
+        names: Ids of those that are wanted.
+        sources: What the samples were read from.
+    """
+    path = folder / f"maps-{digest([*sources, *names])}.safetensors"
+    if not path.is_file():
+        model, _ = load_model(folder / "best.safetensors")
+        wanted = [sample for sample in samples if sample.id in set(names)]
+        _, maps = predict(model, wanted, maps=len(wanted))
+        if maps is None:
+            raise ValueError(f"{folder}: the head has no maps")
+        write_maps(path, maps)
+    return read_maps(path)
+
+
+def _device(accelerator: str) -> torch.device:
+    """Return where predictions are made."""
+    gpu = accelerator in ("auto", "cuda", "gpu") and torch.cuda.is_available()
+    return torch.device("cuda" if gpu else "cpu")

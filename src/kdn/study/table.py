@@ -1,0 +1,68 @@
+"""A table of a report, and how its numbers are written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from kdn.study.compare import Summary
+
+__all__ = ["Table", "number", "with_interval"]
+
+
+@dataclass(frozen=True)
+class Table:
+    """Text in rows and columns.
+
+    Args:
+        title: Above it.
+        head: One text a column.
+        rows: As many texts each.
+        note: What is to be said below it.
+
+    Raises:
+        ValueError: If a row has another number of columns.
+    """
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.head):
+                raise ValueError(f"{self.title}: rows must have {len(self.head)} columns: {row}")
+
+    def markdown(self) -> str:
+        """Return the table as Markdown, with its title and its note."""
+        lines = [self.head, ["---"] * len(self.head), *self.rows]
+        body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        return "\n\n".join(part for part in (f"### {self.title}", body, self.note) if part)
+
+
+def number(value: float, digits: int) -> str:
+    """Return a number as text: ∞ and "–" (not defined) where it is none."""
+    if math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    return f"{value:.{digits}f}".replace("-", "−")
+
+
+def with_interval(summary: Summary, digits: int, *, sign: bool = False) -> str:
+    """Return a score as `mean ± spread (low to high)`, leaving out what there is not.
+
+    Args:
+        summary: The score.
+        digits: After the point.
+        sign: Write a plus before what is positive.
+    """
+    plus = "+" if sign and summary.mean > 0 and math.isfinite(summary.mean) else ""
+    text = plus + number(summary.mean, digits)
+    if math.isfinite(summary.spread):
+        text += f" ± {number(summary.spread, digits)}"
+    if math.isfinite(summary.low) and math.isfinite(summary.high):
+        text += f" ({number(summary.low, digits)} to {number(summary.high, digits)})"
+    return text

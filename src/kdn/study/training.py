@@ -1,0 +1,166 @@
+"""The trainings of a study, with their predictions and scores, several side by side."""
+
+from __future__ import annotations
+
+import csv
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing.queues import Queue
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from kdn.files import replacing
+from kdn.study.facts import cores, environment
+from kdn.study.plan import Run
+from kdn.study.scoring import predict_run, score_run
+from kdn.train import train
+
+__all__ = ["Job", "environment_of", "finished", "losses", "run_folder", "run_jobs", "seconds"]
+
+_ENVIRONMENT = "environment.json"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training and what is predicted with it.
+
+    Args:
+        run: The training.
+        folder: Of the run.
+        sources: Lists of sources that are predicted; the first one is scored.
+        bootstrap: Resamples of the intervals.
+        keep: Epochs whose checkpoints stay.
+    """
+
+    run: Run
+    folder: Path
+    sources: tuple[tuple[str, ...], ...]
+    bootstrap: int
+    keep: tuple[int, ...] = ()
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    *,
+    side_by_side: int,
+    accelerator: str,
+    quiet: bool,
+    said: Callable[[str], object],
+) -> dict[str, str]:
+    """Train, predict and score whatever is not there yet; return what failed, by run folder.
+
+    A run that fails does not stop the others. Side by side, each run has a process of its own with
+    its share of the cores, and on a machine with GPUs one of these, in turn.
+
+    Args:
+        jobs: What is to be done, in this order.
+        side_by_side: How many at a time.
+        accelerator: Lightning Fabric's name of a kind of device.
+        quiet: No progress on screen.
+        said: Called with a line when a run is done.
+    """
+    failed: dict[str, str] = {}
+    if side_by_side == 1:
+        for number, job in enumerate(jobs, 1):
+            said(f"[{number}/{len(jobs)}] {job.run.folder}")
+            problem = _guarded(job, accelerator, quiet)
+            if problem:
+                failed[job.run.folder] = problem
+                said(f"failed: {job.run.folder}: {problem}")
+        return failed
+    context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
+    places: Queue = context.Queue()
+    for place in range(side_by_side):
+        places.put(place)
+    with ProcessPoolExecutor(
+        side_by_side, mp_context=context, initializer=_settle, initargs=(places, side_by_side)
+    ) as pool:
+        waiting: dict[Future, Job] = {
+            pool.submit(_guarded, job, accelerator, True): job for job in jobs
+        }
+        try:
+            for number, future in enumerate(as_completed(waiting), 1):
+                name = waiting[future].run.folder
+                problem = future.result()
+                if problem:
+                    failed[name] = problem
+                what = f"failed: {problem}" if problem else "done"
+                said(f"[{number}/{len(jobs)}] {name}: {what}")
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return failed
+
+
+def _settle(places: Queue, side_by_side: int) -> None:
+    """Give a process its share of the cores, and one of the GPUs if there are any."""
+    place = places.get()
+    torch.set_num_threads(max(1, cores() // side_by_side))
+    count = torch.cuda.device_count()  # does not start CUDA, so that what follows still counts
+    if count:
+        os.environ["CUDA_VISIBLE_DEVICES"] = str(place % count)
+
+
+def _guarded(job: Job, accelerator: str, quiet: bool) -> str:
+    """Do a job and return what went wrong, "" if nothing did."""
+    try:
+        _do(job, accelerator, quiet)
+    except (ArithmeticError, OSError, RuntimeError, ValueError) as error:
+        return str(error)
+    return ""
+
+
+def _do(job: Job, accelerator: str, quiet: bool) -> None:
+    if not finished(job.folder, job.run):
+        train(
+            job.run.recipe,
+            job.folder,
+            resume=True,
+            accelerator=accelerator,
+            quiet=quiet,
+            keep=job.keep,
+        )
+        with replacing(job.folder / _ENVIRONMENT) as temporary:
+            temporary.write_text(json.dumps(environment(), indent=2) + "\n", encoding="utf-8")
+    for sources in job.sources:
+        predict_run(job.folder, sources, accelerator=accelerator)
+    score_run(job.folder, job.sources[0], bootstrap=job.bootstrap)
+
+
+def run_folder(out: Path, run: Run) -> Path:
+    """Return the folder of a run within that of a study."""
+    return out / "runs" / run.folder
+
+
+def finished(folder: Path, run: Run) -> bool:
+    """Return whether a folder holds the checkpoint of a run after its last epoch."""
+    if not (folder / "best.safetensors").is_file() or not (folder / "log.csv").is_file():
+        return False
+    return len(losses(folder)) == run.recipe.optimise.epochs
+
+
+def environment_of(folder: Path) -> dict[str, Any]:
+    """Return the facts that were written when a run ended, none where there is no such file."""
+    path = folder / _ENVIRONMENT
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def losses(folder: Path) -> list[float]:
+    """Return the training loss of every epoch of a run."""
+    return [float(row["loss"]) for row in _log(folder)]
+
+
+def seconds(folder: Path) -> float:
+    """Return how long a run trained."""
+    return sum(float(row["seconds"]) for row in _log(folder))
+
+
+def _log(folder: Path) -> Collection[dict[str, str]]:
+    with open(folder / "log.csv", newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
