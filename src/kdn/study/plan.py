@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from kdn.recipe import HeadRecipe, Recipe
 
@@ -71,7 +72,7 @@ class Run:
     @property
     def folder(self) -> str:
         """Name of its folder: another recipe has another one."""
-        return f"{self.key}-seed{self.seed}-{digest(self.recipe.as_dict())}"
+        return f"{self.key}-seed{self.seed}-{digest(_settings(self.recipe))}"
 
 
 @dataclass(frozen=True)
@@ -158,6 +159,20 @@ def sweep_key(bandwidth: float) -> str:
         'bandwidth-0.3162'
     """
     return f"bandwidth-{bandwidth:.4g}"
+
+
+def _settings(recipe: Recipe) -> dict[str, Any]:
+    """Return what a recipe sets otherwise than the defaults do.
+
+    So a later version that has more fields finds the runs of an earlier one.
+    """
+    usual = Recipe().as_dict()
+    return {
+        f"{part}.{name}": value
+        for part, values in recipe.as_dict().items()
+        for name, value in values.items()
+        if value != usual[part][name]
+    }
 
 
 def digest(values: object) -> str:
