@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from kdn.density import GaussianDensity, KernelDensity
-from kdn.heads import Head, build_head
+from kdn.heads import Head, build_head, mirror_average
 from kdn.markup import Markup, markup_named
 from kdn.networks import FAN, ResNet
 from kdn.recipe import Recipe
@@ -53,9 +53,24 @@ class LandmarkModel(nn.Module):
         images = (images - self.mean) / self.deviation
         return self.network(images.contiguous(memory_format=torch.channels_last))
 
-    def density(self, crops: Tensor) -> KernelDensity | GaussianDensity:
-        """Return every landmark's density, batch shape `(batch, landmarks)`, in crop pixels."""
-        return self.head.density(self(crops)[-1])
+    def density(self, crops: Tensor, *, mirror: bool = False) -> KernelDensity | GaussianDensity:
+        """Return every landmark's density, batch shape `(batch, landmarks)`, in crop pixels.
+
+        Args:
+            crops: As for `forward`.
+            mirror: Average with the density of the mirrored crops, turned back.
+
+        Raises:
+            ValueError: If `mirror` is set and the head's densities cannot be averaged: those of a
+                vector, or with kernels that differ from cell to cell.
+        """
+        density = self.head.density(self(crops)[-1])
+        if not mirror:
+            return density
+        mirrored = self.head.density(self(crops.flip(-1))[-1])
+        if isinstance(density, GaussianDensity) or isinstance(mirrored, GaussianDensity):
+            raise ValueError(f"mirror must be False for the head {self.recipe.head.name}, got True")
+        return mirror_average(density, mirrored, self.markup.flip)
 
 
 def build_model(recipe: Recipe) -> LandmarkModel:

@@ -29,6 +29,7 @@ def predict(
     decoder: str = "default",
     batch: int = 16,
     maps: int = 0,
+    mirror: bool = False,
     problems: list[str] | None = None,
     progress: Callable[[int], object] | None = None,
     metadata: dict[str, Any] | None = None,
@@ -44,6 +45,7 @@ def predict(
         decoder: Which of the decoders is the prediction; `default` takes the head's own. The
             others are kept beside it.
         batch: Samples per pass through the network.
+        mirror: Average each density with that of the mirrored crop.
         maps: Samples from the start whose heatmaps are returned, if the head has maps.
         problems: Where to put one line about each sample that cannot be read, which is then left
             out; None to let it raise.
@@ -68,7 +70,7 @@ def predict(
     for chunk, items in _batches(dataset, batch, problems):
         inputs = default_collate(items)
         with torch.inference_mode():
-            density = model.density(inputs["image"].to(model.mean.device))
+            density = model.density(inputs["image"].to(model.mean.device), mirror=mirror)
             rows.append(_columns(density, inputs, model.head))
             if isinstance(density, KernelDensity) and sum(map(_length, drawn)) < maps:
                 grid = density.grid.refine(_finer(density.grid))
@@ -80,6 +82,8 @@ def predict(
         raise ValueError("samples must hold at least one that can be read")
     columns = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
     facts = {"markup": model.markup.name, "decoder": chosen, "head": model.recipe.head.name}
+    if mirror:
+        facts["mirror"] = "averaged"
     facts["version"] = importlib.metadata.version("kdn")
     predictions = Predictions(
         id=tuple(name for name, _, _ in names),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from kdn.heads.gaussian import Gaussian
 from kdn.heads.head import Head
 from kdn.heads.kernel import KDNAdaptive, KDNGaussian, KDNUniform
+from kdn.heads.mirror import mirror_average
 from kdn.heads.softlabel import SoftLabel
 from kdn.recipe import HeadRecipe
 
@@ -16,6 +17,7 @@ __all__ = [
     "KDNUniform",
     "SoftLabel",
     "build_head",
+    "mirror_average",
 ]
 
 _SETTINGS: dict[str, tuple[str, ...]] = {
