@@ -70,6 +70,9 @@ def test_nothing_is_varied_by_a_recipe_of_nothing():
     np.testing.assert_array_equal(augment_pixels(crop, drawn), crop)
     plain = augmented_crop(BOX, drawn, height=40, width=60)
     assert torch.equal(plain.matrix, crop_of_box(BOX, height=40, width=60).matrix)
+    close = augmented_crop(BOX, drawn, height=40, width=60, context=0.8)
+    assert torch.equal(close.matrix, crop_of_box(BOX, height=40, width=60, context=0.8).matrix)
+    assert not torch.equal(close.matrix, plain.matrix)
 
 
 def test_augmented_crop_by_hand():

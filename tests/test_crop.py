@@ -26,6 +26,13 @@ def test_crop_of_box_by_hand():
     assert crop.matrix.dtype == torch.float64
 
 
+def test_less_context_shows_the_face_larger():
+    # 0.7 times the square: scale 1.4 about (25, 44 − 0.7·0.12·48) = (25, 39.968).
+    crop = crop_of_box(BOX, height=40, width=60, context=0.7)
+    assert mapped(crop, 29.5, 19.5) == pytest.approx([25, 39.968], abs=1e-12)
+    assert mapped(crop, 59.5, 20.5) == pytest.approx([25 + 42, 39.968 + 1.4], abs=1e-12)
+
+
 def test_the_square_fits_inside_a_crop_of_any_form():
     for height, width in ((40, 60), (60, 40)):
         crop = crop_of_box(BOX, height=height, width=width)

@@ -10,7 +10,15 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from kdn.data import CropDataset, Sample, init_worker, load_samples, read_image
+from kdn.data import (
+    CropDataset,
+    Sample,
+    SyntheticFaces,
+    crop_of_box,
+    init_worker,
+    load_samples,
+    read_image,
+)
 from kdn.grid import Affine
 from kdn.markup import FACE68, Markup
 from kdn.recipe import AugmentRecipe, DataRecipe
@@ -245,3 +253,13 @@ def test_real_faces_fill_their_crops(real_data: Path):
         mean_side = 0.5 * (x.max() - x.min() + y.max() - y.min())
         assert mean_side.item() == pytest.approx(128 * 195 / 400, rel=1e-3)
         assert ((x > 0) & (x < 127) & (y > 0) & (y < 127)).all()
+
+
+def test_the_recipe_says_how_much_is_shown():
+    face = SyntheticFaces(2, seed=5)[1]
+    data = DataRecipe(height=40, width=56, context=0.75)
+    item = CropDataset([face, face], markup=FACE68, data=data, augment=None, seed=0)[1]
+    expected = crop_of_box(face.bbox, height=40, width=56, context=0.75)
+    assert torch.equal(item["crop_to_image"], expected.matrix)
+    back = expected.points(item["landmarks"].double()).numpy()
+    np.testing.assert_allclose(back, face.landmarks, atol=1e-4)

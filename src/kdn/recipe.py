@@ -39,6 +39,8 @@ class DataRecipe:
         markup: Mark-up of the landmarks.
         height: Rows of the crop, in crop pixels; a multiple of the network's stride.
         width: Columns of the crop, in crop pixels.
+        context: Side of the square that is shown of a face as a share of FAN's, which is about
+            2.05 times the mean side of its box; less shows the face larger.
         workers: Processes that prepare crops; 0 prepares them in the training process.
         cache_mib: Memory for decoded pictures, in MiB per process.
     """
@@ -49,6 +51,7 @@ class DataRecipe:
     markup: str = "face68"
     height: int = 128
     width: int = 128
+    context: float = 1.0
     workers: int = 0
     cache_mib: int = 2048
 
@@ -64,6 +67,7 @@ class DataRecipe:
         )
         _require(self.height > 0, "data.height", self.height, "positive")
         _require(self.width > 0, "data.width", self.width, "positive")
+        _require(0 < self.context < float("inf"), "data.context", self.context, "positive")
         _require(self.workers >= 0, "data.workers", self.workers, "0 or more")
         _require(self.cache_mib >= 0, "data.cache_mib", self.cache_mib, "0 or more")
 

@@ -79,7 +79,9 @@ def draw_augmentation(recipe: AugmentRecipe, rng: np.random.Generator) -> Augmen
     )
 
 
-def augmented_crop(bbox: Box, augmentation: Augmentation, *, height: int, width: int) -> Affine:
+def augmented_crop(
+    bbox: Box, augmentation: Augmentation, *, height: int, width: int, context: float = 1.0
+) -> Affine:
     """Return the crop → image map of a face by FAN's rule and a variation, as one affine map.
 
     Args:
@@ -87,11 +89,12 @@ def augmented_crop(bbox: Box, augmentation: Augmentation, *, height: int, width:
         augmentation: What is varied; the default gives `crop_of_box`.
         height: Rows of the crop.
         width: Columns of the crop.
+        context: Side of the square as a share of FAN's.
 
     Raises:
         ValueError: If the box is not finite or has no area.
     """
-    (x, y), side = square_of_box(bbox)
+    (x, y), side = square_of_box(bbox, context)
     shift_x, shift_y = augmentation.shift
     return Affine.of_crop(
         centre=(x + shift_x * side, y + shift_y * side),

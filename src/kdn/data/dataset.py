@@ -73,7 +73,7 @@ class CropDataset(Dataset[dict[str, Tensor]]):
             raise ValueError(f"seed must be 0 or more, got {seed}")
         self.samples = samples
         self.markup = markup
-        self.height, self.width = data.height, data.width
+        self.height, self.width, self.context = data.height, data.width, data.context
         self.augment = augment
         self.seed = seed
         self._flip = np.array(markup.flip)
@@ -109,7 +109,7 @@ class CropDataset(Dataset[dict[str, Tensor]]):
             )
         size = {"height": self.height, "width": self.width}
         varied = self.augmentation(index)
-        crop_to_image = augmented_crop(sample.bbox, varied, **size)
+        crop_to_image = augmented_crop(sample.bbox, varied, context=self.context, **size)
         crop = warp(image, crop_to_image, **size)
         if self.augment is not None:
             crop = augment_pixels(crop, varied)

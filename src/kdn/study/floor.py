@@ -18,7 +18,7 @@ __all__ = ["cell_share", "decode_floor", "perfect_density"]
 
 
 def decode_floor(
-    samples: Sequence[Sample], *, height: int, width: int, stride: int
+    samples: Sequence[Sample], *, height: int, width: int, stride: int, context: float = 1.0
 ) -> dict[str, float]:
     """Return the box NME (%) that each decoder leaves where every heatmap is perfect.
 
@@ -31,6 +31,7 @@ def decode_floor(
         height: Rows of the crop, in crop pixels.
         width: Columns of the crop.
         stride: Crop pixels per cell.
+        context: Side of the crop's square as a share of FAN's.
 
     Raises:
         ValueError: If there are no samples.
@@ -40,7 +41,7 @@ def decode_floor(
     grid = Grid.of_heatmap(height=height // stride, width=width // stride, stride=stride)
     errors: dict[str, list[float]] = {name: [] for name in DECODERS}
     for sample in samples:
-        crop_to_image = crop_of_box(sample.bbox, height=height, width=width)
+        crop_to_image = crop_of_box(sample.bbox, height=height, width=width, context=context)
         target = torch.from_numpy(np.where(sample.valid[:, None], sample.landmarks, 0.0))
         density = perfect_density(crop_to_image.inverse().points(target), grid)
         valid, length = sample.valid[None], _box(sample)
@@ -69,11 +70,15 @@ def perfect_density(points: Float[Tensor, "landmarks 2"], grid: Grid) -> KernelD
     return KernelDensity(logits, grid, bandwidth=cell)
 
 
-def cell_share(samples: Sequence[Sample], *, height: int, width: int, stride: int) -> float:
+def cell_share(
+    samples: Sequence[Sample], *, height: int, width: int, stride: int, context: float = 1.0
+) -> float:
     """Return the side of a cell in percent of the landmark box, mean over samples."""
     shares = []
     for sample in samples:
-        crop_to_image: Affine = crop_of_box(sample.bbox, height=height, width=width)
+        crop_to_image: Affine = crop_of_box(
+            sample.bbox, height=height, width=width, context=context
+        )
         side = stride * float((0.5 * crop_to_image.log_abs_det()).exp())
         shares.append(100.0 * side / float(_box(sample)[0]))
     return float(np.nanmean(shares))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -85,7 +86,8 @@ def _listed(sources: Sequence[str]) -> str:
 
 def _score_parts(results: Results) -> list[str | Picture]:
     data = results.study.plan.base.data
-    size = {"height": data.height, "width": data.width, "stride": FAN.stride}
+    size: dict[str, Any] = {"height": data.height, "width": data.width, "context": data.context}
+    size["stride"] = FAN.stride
     floor, cell = decode_floor(results.samples, **size), cell_share(results.samples, **size)
     accuracy, density, uncertainty, *rest = score_tables(results.scores, floor, cell)
     titled = {METHODS[key].title: given for key, given in results.first.items()}
