@@ -1,9 +1,11 @@
 """Shapes and types of every annotated function in `kdn` are checked while the tests run."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from jaxtyping import install_import_hook
 
 install_import_hook("kdn", "shape_checker.check")
@@ -16,3 +18,12 @@ def real_data() -> Path:
     if not folder or not Path(folder, "300w").is_dir():
         pytest.skip("KDN_DATA does not name a folder with the real data")
     return Path(folder)
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Keep torch to one thread: sums in float32 depend on how many threads share them."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -7,13 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from kdn.cli import main
 from kdn.predictions import read_predictions
 from kdn.recipe import DataRecipe, NetworkRecipe, OptimiseRecipe, Recipe
 from kdn.study import Plan, Study, run_study, training
 from kdn.study.training import finished, run_folder
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 TINY = Recipe(
     data=DataRecipe(train=("synthetic:9:0",), valid_fraction=0.0, height=32, width=48),
@@ -30,17 +31,8 @@ PLAN = Plan(
 STUDY = Study(plan=PLAN, test=("synthetic:7:1",), occluded=("synthetic:5:3",), bootstrap=20)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Sums in float32 depend on how many threads share them."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
-def done(tmp_path_factory) -> Path:
+def done(tmp_path_factory, one_thread) -> Path:
     """Return the folder of a study that nothing disturbed."""
     out = tmp_path_factory.mktemp("study")
     assert run_study(STUDY, out, quiet=True, said=lambda line: None) == {}
@@ -190,11 +182,10 @@ def test_bad_sources_are_told_before_anything_is_trained(tmp_path):
 def test_side_by_side_gives_the_same_bits(done, tmp_path):
     plan = replace(PLAN, seeds=1, sweep=(), methods=("softlabel", "kdn_gaussian"))
     lines: list[str] = []
-    shared = max(1, training.cores() // 2)
-    torch.set_num_threads(shared)
+    jobs = max(2, training.cores())  # one core, so one thread, for each
     run_study(replace(STUDY, plan=plan), tmp_path / "one", quiet=True, said=lambda line: None)
     failed = run_study(
-        replace(STUDY, plan=plan), tmp_path / "two", jobs=2, quiet=True, said=lines.append
+        replace(STUDY, plan=plan), tmp_path / "two", jobs=jobs, quiet=True, said=lines.append
     )
     assert failed == {}
     assert weights_of(tmp_path / "two") == weights_of(tmp_path / "one")

@@ -23,6 +23,8 @@ from kdn.recipe import (
 )
 from kdn.train import NonFiniteLossError, loop, train
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 TINY = Recipe(
     data=DataRecipe(train=("synthetic:18:0",), valid=("synthetic:5:1",), height=32, width=48),
     network=NetworkRecipe(features=8, depth=1, stacks=2),
@@ -31,23 +33,11 @@ TINY = Recipe(
 )
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Sums in float32 depend on how many threads share them."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Path:
+def finished(tmp_path_factory, one_thread) -> Path:
     """Return the folder of a run that nothing disturbed."""
     out = tmp_path_factory.mktemp("finished")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     train(TINY, out, quiet=True)
-    torch.set_num_threads(threads)
     return out
 
 
