@@ -24,7 +24,7 @@ INSTALLED_BY := pyproject.toml constraints.txt
 demo: $(VENV)/.runtime
 	rm -rf demo
 	$(BIN)/kdn train --recipe recipes/demo.yaml --out demo/run
-	$(BIN)/kdn predict --checkpoint demo/run/best.safetensors --data synthetic:200:1 \
+	$(BIN)/kdn predict --model demo/run/best.safetensors --data synthetic:200:1 \
 		--out demo/predictions.parquet --maps 8
 	$(BIN)/kdn evaluate demo/predictions.parquet --json demo/results.json \
 		--table demo/results.txt

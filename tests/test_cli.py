@@ -43,7 +43,7 @@ def predictions(run, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("predictions") / "new" / "p.parquet"
     flags = ["--data", "synthetic:5:1", "synthetic:4:2", "--maps", "3", "--device", "cpu"]
     checkpoint = str(run / "best.safetensors")
-    assert main(["predict", "--checkpoint", checkpoint, "--out", str(out), *flags]) == 0
+    assert main(["predict", "--model", checkpoint, "--out", str(out), *flags]) == 0
     return out
 
 
@@ -121,7 +121,7 @@ def test_one_bad_picture_does_not_stop_the_rest(run, tmp_path, capsys):
     (folder / "2.pts").write_text("version: 1\nn_points: 68\n{\n1 x\n}\n")
     out = tmp_path / "p.parquet"
     checkpoint = str(run / "last.safetensors")
-    flags = ["--checkpoint", checkpoint, "--data", str(folder), "--out", str(out)]
+    flags = ["--model", checkpoint, "--data", str(folder), "--out", str(out)]
     assert main(["predict", *flags]) == 1
     said = capsys.readouterr()
     assert "1 faces" in said.out
@@ -138,9 +138,9 @@ def test_one_bad_picture_does_not_stop_the_rest(run, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["predict", "--checkpoint", "none.safetensors"], "none.safetensors: no such file"),
-        (["predict", "--out", "p.safetensors"], "out must name a .parquet file"),
-        (["predict", "--checkpoint", "."], "is a folder, not a file"),
+        (["predict", "--model", "none.safetensors"], "none.safetensors: no such file"),
+        (["predict", "--out", "p.safetensors"], "out must name one .parquet file"),
+        (["predict", "--model", "."], "is a folder, not a file"),
         (["train", "--data.train", "x", "--out", "o", "--accelerator", "gpu"], "accelerator"),
         (["predict", "--decoder", "median"], "decoder must be default or one of argmax"),
         (
@@ -159,7 +159,7 @@ def test_bad_arguments_give_one_line_and_code_2(
 ):
     monkeypatch.chdir(tmp_path)
     if arguments[0] == "predict":
-        usual = {"--checkpoint": str(run / "last.safetensors"), "--data": "synthetic:2:0"}
+        usual = {"--model": str(run / "last.safetensors"), "--data": "synthetic:2:0"}
         usual |= {"--out": "p.parquet"} | dict(zip(arguments[1::2], arguments[2::2], strict=True))
         arguments = ["predict", *(part for pair in usual.items() for part in pair)]
     assert main(arguments) == 2

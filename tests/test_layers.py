@@ -11,12 +11,13 @@ SOURCE = Path(__file__).parents[1] / "src"
 # From what people start down to what everything stands on. A sub-package counts as one.
 LAYERS = (
     ("kdn", "cli"),
-    ("study",),
-    ("train", "predict", "evaluate", "figures", "lint"),
-    ("model", "checkpoint", "predictions"),
-    ("heads", "networks", "data", "metrics"),
+    ("annotate", "study"),
+    ("landmarker",),
+    ("train", "predict", "evaluate", "track", "figures", "lint", "outputs", "overlay"),
+    ("model", "checkpoint", "predictions", "faces"),
+    ("heads", "networks", "data", "metrics", "detect", "boxes"),
     ("density",),
-    ("files", "grid", "markup", "recipe"),
+    ("files", "grid", "images", "inputs", "markup", "recipe"),
 )
 HEIGHT = {name: height for height, names in enumerate(reversed(LAYERS)) for name in names}
 

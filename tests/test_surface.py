@@ -30,6 +30,7 @@ PUBLIC = [
     "Recipe",
     "__version__",
     "decode",
+    "load",
 ]
 
 

@@ -1,9 +1,17 @@
 """Kernel density networks: a calibrated probability density for every landmark."""
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from kdn.density import GaussianDensity, KernelDensity, decode
 from kdn.grid import Affine, Grid
 from kdn.markup import FACE68, Markup
 from kdn.recipe import Recipe
+
+if TYPE_CHECKING:
+    from kdn.landmarker import Landmarker
 
 __all__ = [
     "FACE68",
@@ -15,6 +23,14 @@ __all__ = [
     "Recipe",
     "__version__",
     "decode",
+    "load",
 ]
 
 __version__ = "0.1.0"
+
+
+def load(model: str | Path, *, device: str = "cpu", mirror: bool | None = None) -> Landmarker:
+    """Return a landmarker from a checkpoint; see `kdn.landmarker.load`."""
+    from kdn.landmarker import load  # OpenCV and the rest, which densities alone do not need
+
+    return load(model, device=device, mirror=mirror)

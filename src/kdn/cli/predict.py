@@ -3,67 +3,197 @@
 from __future__ import annotations
 
 import sys
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
-from kdn.checkpoint import load_model
+from kdn.annotate import Drawing, annotate
+from kdn.boxes import match_boxes, read_boxes
 from kdn.cli.command import Command
+from kdn.cli.listing import Listing
 from kdn.data import join_samples, load_samples
+from kdn.detect import detector_named
+from kdn.inputs import Input, expand_inputs
+from kdn.landmarker import Landmarker, load
+from kdn.outputs import Output, OutputNames, Summary, open_output
+from kdn.overlay import draw_faces
 from kdn.predict import predict
 from kdn.predictions import maps_path, write_maps, write_predictions
 
 __all__ = ["PREDICT"]
 
+_OVERLAYS = "kdn-overlays"
+
 
 def _predict(
-    checkpoint: Path,
-    data: list[str],
-    out: Path,
+    model: str,
+    inputs: list[str] | None = None,
+    data: list[str] | None = None,
+    out: list[str] | None = None,
+    overlay: str = _OVERLAYS,
+    draw: list[str] | None = None,
+    level: float = 0.9,
+    uncertain: str | None = None,
+    boxes: Path | None = None,
+    detector: str = "haar",
+    overwrite: bool = False,
     decoder: str = "default",
     batch: int = 16,
     maps: int = 0,
     device: str = "auto",
+    mirror: bool | None = None,
 ) -> int:
-    """Predict landmarks with their densities, and write them to a Parquet file.
+    """Find landmarks with their densities in pictures and videos, or on labelled data.
 
     Args:
-        checkpoint: A model written by `kdn train`.
-        data: Folders of pictures with .pts files, merl_rav:FOLDER or synthetic:COUNT:SEED.
-        out: The Parquet file.
-        decoder: default, argmax, quarter, mean, local_mean or mode.
-        batch: Samples per pass through the network.
-        maps: Write the heatmaps of this many samples beside the file, for figures.
+        model: A checkpoint of kdn train.
+        inputs: Pictures, videos, folders, patterns, a camera's number, or - for a list of files
+            on standard input.
+        data: Labelled data instead.
+        out: Files to write.
+        overlay: Folder for pictures and videos with the landmarks drawn in; none for none.
+        draw: What is drawn.
+        level: Share of the mass that the drawn ellipses hold.
+        uncertain: Draw only landmarks that are less sure than this: pixels, or a share such as 3%
+            of the face.
+        boxes: A CSV or JSON file with face boxes; other pictures go to the detector.
+        detector: haar, yunet:FILE, or none for pictures that are one face each.
+        overwrite: Replace .pts files and overlays of an earlier run.
+        decoder: default, argmax, quarter, mean, local_mean or mode (labelled data).
+        batch: Pictures, and crops, at a time.
+        maps: Write the heatmaps of this many samples beside the file, for figures (labelled data).
         device: Where the network runs, as torch names it; auto takes a GPU if there is one.
+        mirror: Average with the mirrored crop, for twice the time; by default pictures are, and
+            labelled data are not.
     """
-    if out.suffix != ".parquet":
-        raise ValueError(f"out must name a .parquet file, got {out}")
-    model, facts = load_model(checkpoint)
-    model.to(_device(device))
+    if bool(inputs) == bool(data):
+        raise ValueError("name either pictures or videos, or --data, and not both")
+    place = str(_device(device))
+    if data:
+        labelled = _Labelled(data, decoder, batch, maps)
+        return labelled.predict(load(model, device=place, mirror=bool(mirror)), model, out or [])
+    landmarker = load(model, device=place, mirror=mirror)
+    listed = expand_inputs(inputs or [], stdin=sys.stdin)
+    names = [entry.name for entry in listed if entry.kind != "missing"]
+    summary = Summary()
+    given, unused = _given_boxes(boxes, names, summary)
+    drawing = None
+    if overlay != "none":
+        options: dict[str, Any] = {"level": level, "uncertain": _length(uncertain)}
+        options["what"] = tuple(draw or ("points", "ellipses"))
+        drawing = _drawing(overlay, listed, overwrite or overlay == _OVERLAYS, options)
+    with ExitStack() as stack:
+        outputs: list[Output] = [summary]
+        for target in out or []:
+            outputs.append(
+                stack.enter_context(
+                    open_output(
+                        target,
+                        model=model,
+                        markup=landmarker.markup,
+                        inputs=names,
+                        keep=[str(boxes)] if boxes else [],
+                        overwrite=overwrite,
+                    )
+                )
+            )
+        if not out:
+            outputs.append(Listing())
+        with tqdm(total=len(listed), unit="file", disable=None) as bar:
+            annotate(
+                landmarker,
+                listed,
+                outputs,
+                detector=detector_named(detector),
+                boxes=given,
+                drawing=drawing,
+                batch=batch,
+                done=bar.update,
+            )
+    summary.print()
+    for name in unused:
+        print(f"boxes of no picture: {name}", file=sys.stderr)
+    return summary.exit_code
+
+
+def _given_boxes(
+    path: Path | None, names: list[str], summary: Summary
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the boxes of each picture, and names in the file that are none's."""
+    if path is None:
+        return {}, []
     problems: list[str] = []
-    samples = join_samples(
-        [load_samples(source, model.markup, problems=problems) for source in data]
-    )
-    with tqdm(total=len(samples), unit="face", disable=None) as bar:
-        predictions, drawn = predict(
-            model,
-            samples,
-            decoder=decoder,
-            batch=batch,
-            maps=maps,
-            problems=problems,
-            progress=bar.update,
-            metadata={"checkpoint": checkpoint.as_posix(), "epoch": facts.get("epoch")},
-        )
-    write_predictions(out, predictions)
-    print(f"{len(predictions)} faces: {out}")
-    if drawn is not None:
-        write_maps(maps_path(out), drawn)
-        print(f"heatmaps of {len(drawn.ids)}: {maps_path(out)}")
+    matched, unused = match_boxes(read_boxes(path, problems=problems), names)
     for problem in problems:
-        print(f"left out: {problem}", file=sys.stderr)
-    return 1 if problems else 0
+        summary.fail(str(path), problem)
+    return matched, unused
+
+
+def _drawing(folder: str, listed: list[Input], overwrite: bool, options: dict[str, Any]) -> Drawing:
+    """Return where overlays go: `.png` files of pictures and `.mp4` files of videos."""
+    draw_faces(np.zeros((1, 2, 3), np.uint8), [], **options)  # raises before anything is done
+    pictures = [entry.name for entry in listed if entry.kind == "image"]
+    videos = [entry.name for entry in listed if entry.kind in ("video", "camera")]
+    return Drawing(
+        OutputNames(folder, pictures, suffix=".png", overwrite=overwrite),
+        OutputNames(folder, videos, suffix=".mp4", overwrite=overwrite),
+        options,
+    )
+
+
+def _length(text: str | None) -> float | str | None:
+    """Return a threshold as a number of pixels, or as the share it is."""
+    if text is None or text.endswith("%"):
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"uncertain must be pixels or a share such as 3%, got {text!r}") from None
+
+
+@dataclass(frozen=True)
+class _Labelled:
+    """Labelled data, and how they are predicted."""
+
+    sources: list[str]
+    decoder: str
+    batch: int
+    maps: int
+
+    def predict(self, landmarker: Landmarker, name: str, out: list[str]) -> int:
+        """Write the predictions to a Parquet file with labels."""
+        if len(out) != 1 or not out[0].endswith(".parquet"):
+            raise ValueError(f"out must name one .parquet file for --data, got {out}")
+        target, model = Path(out[0]), landmarker.model
+        problems: list[str] = []
+        samples = join_samples(
+            [load_samples(source, model.markup, problems=problems) for source in self.sources]
+        )
+        with tqdm(total=len(samples), unit="face", disable=None) as bar:
+            predictions, drawn = predict(
+                model,
+                samples,
+                decoder=self.decoder,
+                batch=self.batch,
+                maps=self.maps,
+                mirror=landmarker.mirror,
+                problems=problems,
+                progress=bar.update,
+                metadata={"checkpoint": name, "epoch": landmarker.facts.get("epoch")},
+            )
+        write_predictions(target, predictions)
+        print(f"{len(predictions)} faces: {target}")
+        if drawn is not None:
+            write_maps(maps_path(target), drawn)
+            print(f"heatmaps of {len(drawn.ids)}: {maps_path(target)}")
+        for problem in problems:
+            print(f"left out: {problem}", file=sys.stderr)
+        return 1 if problems else 0
 
 
 def _device(name: str) -> torch.device:
@@ -81,12 +211,31 @@ def _device(name: str) -> torch.device:
 
 PREDICT = Command(
     _predict,
-    "predict landmarks with their densities into a Parquet file",
+    "find landmarks with their densities in pictures and videos, or on labelled data",
     {
+        "inputs": {
+            "nargs": "*",
+            "help": "Pictures, videos, folders, quoted patterns, a camera's number, or - for a "
+            "list of files on standard input.",
+        },
         "--data": {
             "nargs": "+",
-            "required": True,
-            "help": "Folders of pictures with .pts files, merl_rav:FOLDER or synthetic:COUNT:SEED.",
+            "help": "Labelled data instead: folders of pictures with .pts files, merl_rav:FOLDER "
+            "or synthetic:COUNT:SEED.",
+        },
+        "--out": {
+            "nargs": "+",
+            "help": "Files to write: .json, .jsonl, .csv, .parquet, a folder for .pts files, or - "
+            "for JSON Lines on standard output. A table is printed where there is none.",
+        },
+        "--draw": {
+            "nargs": "+",
+            "help": "What is drawn: points, ellipses, contours, boxes, heatmaps (points and "
+            "ellipses by default).",
+        },
+        "--overwrite": {
+            "action": "store_true",
+            "help": "Replace .pts files and overlays of an earlier run.",
         },
     },
 )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from jaxtyping import Bool, Float64, UInt8
+
+from kdn.images import read_image
 
 __all__ = ["Sample", "read_image", "tight_box"]
 
@@ -71,7 +72,7 @@ class Sample:
             )
 
     def read(self) -> UInt8[np.ndarray, "height width 3"]:
-        """Return the picture, RGB.
+        """Return the picture, 8-bit RGB; a file is read as `read_image` says.
 
         Raises:
             ValueError: If the file is not a picture; the message names it.
@@ -93,27 +94,3 @@ def tight_box(
     points = landmarks[valid]
     (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
     return float(x0), float(y0), float(x1), float(y1)
-
-
-def read_image(path: Path) -> UInt8[np.ndarray, "height width 3"]:
-    """Return a picture from a file as RGB, turned upright by its EXIF tag.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file does not hold a picture that can be decoded, or ends within one.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    data = path.read_bytes()
-    if _ends_early(data):
-        raise ValueError(f"{path}: the file ends within the picture")
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    if image is None:
-        raise ValueError(f"{path}: not a picture that can be decoded")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-
-
-def _ends_early(data: bytes) -> bool:
-    """Return True for a JPEG file whose last scan has no end: OpenCV fills the rest with grey."""
-    jpeg = data[:2] == b"\xff\xd8"
-    return jpeg and data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda")

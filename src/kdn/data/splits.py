@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import overload
 
 import numpy as np
@@ -28,6 +29,12 @@ class Selection(Sequence[Sample]):
 
     def __len__(self) -> int:
         return len(self._items)
+
+    def from_files(self) -> Iterator[Sample]:
+        """Yield the samples whose pictures lie in files, without drawing any of the others."""
+        for samples, index in self._items:
+            if isinstance(samples, list) and isinstance(samples[index].image, Path):
+                yield samples[index]
 
     @overload
     def __getitem__(self, index: int) -> Sample: ...

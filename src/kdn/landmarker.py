@@ -1,0 +1,271 @@
+"""Pictures in, faces with landmark densities out: what `kdn.load` returns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from kdn.checkpoint import load_model
+from kdn.data import crop_of_box, warp
+from kdn.density import GaussianDensity, KernelDensity
+from kdn.detect import Detection, Detector, detector_named
+from kdn.faces import Box, Face, face_score
+from kdn.grid import Affine
+from kdn.images import as_rgb
+from kdn.markup import Markup
+from kdn.model import LandmarkModel
+
+__all__ = ["Landmarker", "load"]
+
+_OFF_CENTRE = 0.08
+_OFF_SIZE = 0.12
+"""How far the box of the landmarks may be from the one that was cropped by, as a share of its size
+(on each axis) and of its logarithm, before the face is cropped again."""
+
+
+def load(model: str | Path, *, device: str = "cpu", mirror: bool | None = None) -> Landmarker:
+    """Return a landmarker from a checkpoint.
+
+    Args:
+        model: The path of a checkpoint that `kdn train` wrote.
+        device: Where it runs, as torch names it.
+        mirror: Average with the mirrored crop, for twice the time; None where the head can.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is no checkpoint.
+
+    Example:
+        >>> model = load("runs/mine/best.safetensors")  # doctest: +SKIP
+        >>> for face in model("photo.jpg"):  # doctest: +SKIP
+        ...     print(face.landmarks, face.uncertainty)
+    """
+    loaded, facts = load_model(model)
+    return Landmarker(loaded.to(device), mirror=mirror, facts=facts)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A face that is to be found: in which picture, where, and what the detector said."""
+
+    image: int
+    bbox: Box
+    detection: float
+
+
+class Landmarker:
+    """Finds faces and their landmarks in pictures.
+
+    Args:
+        model: In evaluation mode.
+        mirror: Average each density with that of the mirrored crop; None where the head can.
+        facts: What the checkpoint says of itself.
+    """
+
+    def __init__(
+        self,
+        model: LandmarkModel,
+        *,
+        mirror: bool | None = None,
+        facts: Mapping[str, Any] | None = None,
+    ):
+        self.model = model
+        self.facts = dict(facts or {})
+        self.mirror = _can_mirror(model) if mirror is None else mirror
+
+    @property
+    def markup(self) -> Markup:
+        """What the landmarks are."""
+        return self.model.markup
+
+    @overload
+    def __call__(
+        self,
+        images: str | Path | np.ndarray,
+        boxes: Sequence[Box] | None = None,
+        *,
+        detector: str | Detector = "haar",
+        again: bool | None = None,
+        batch: int = 16,
+    ) -> list[Face]: ...
+
+    @overload
+    def __call__(
+        self,
+        images: list[Any] | tuple[Any, ...],
+        boxes: Sequence[Sequence[Box] | None] | None = None,
+        *,
+        detector: str | Detector = "haar",
+        again: bool | None = None,
+        batch: int = 16,
+    ) -> list[list[Face]]: ...
+
+    def __call__(
+        self,
+        images: Any,
+        boxes: Any = None,
+        *,
+        detector: str | Detector = "haar",
+        again: bool | None = None,
+        batch: int = 16,
+    ) -> Any:
+        """Return the faces of one picture, or of each of several.
+
+        Faces of all pictures go through the network together, `batch` at a time.
+
+        Args:
+            images: A path, a PIL image, or an array `(h, w, 3)` (also grey or with alpha), or a
+                list of them.
+            boxes: Boxes `(x0, y0, x1, y1)` about the landmarks of each face, image px; for a list
+                of pictures, a list of such lists. None to ask the detector.
+            detector: `haar`, `yunet:FILE`, `none` (the whole picture is a face), or any function
+                from an RGB array to detections; asked where no boxes are given.
+            again: Crop again by the box of the landmarks that were found. True: every face; None:
+                where that box is another than the one that was cropped by; False: never.
+            batch: Crops per pass through the network.
+
+        Raises:
+            FileNotFoundError: If a picture is not there.
+            ValueError: If a picture cannot be read or a box has no area; the message names it.
+        """
+        if isinstance(images, (list, tuple)):
+            given = [None] * len(images) if boxes is None else list(boxes)
+            if len(given) != len(images):
+                raise ValueError(
+                    f"boxes must be a list for each of {len(images)} images, got {len(given)}"
+                )
+            return self._faces([as_rgb(image) for image in images], given, detector, again, batch)
+        return self._faces([as_rgb(images)], [boxes], detector, again, batch)[0]
+
+    def _faces(
+        self,
+        pictures: list[UInt8[np.ndarray, "_ _ 3"]],
+        boxes: Sequence[Sequence[Sequence[float]] | None],
+        detector: str | Detector,
+        again: bool | None,
+        batch: int,
+    ) -> list[list[Face]]:
+        """Return the faces of each picture, in the order of boxes or detections."""
+        find = detector_named(detector) if isinstance(detector, str) else detector
+        places = [
+            _Place(index, box, score)
+            for index, (picture, given) in enumerate(zip(pictures, boxes, strict=True))
+            for box, score in _asked(picture, given, find)
+        ]
+        faces = list(self._found(pictures, places, batch))
+        if again is not False:
+            poor = [i for i, face in enumerate(faces) if _has_area(face) and (again or _poor(face))]
+            moved = [
+                _Place(places[i].image, faces[i].landmark_box, places[i].detection) for i in poor
+            ]
+            for index, face in zip(poor, self._found(pictures, moved, batch), strict=True):
+                if again or face.score >= faces[index].score:
+                    faces[index] = face
+        result: list[list[Face]] = [[] for _ in pictures]
+        for place, face in zip(places, faces, strict=True):
+            result[place.image].append(face)
+        return result
+
+    def _found(
+        self, pictures: list[np.ndarray], places: list[_Place], batch: int
+    ) -> Iterator[Face]:
+        """Yield the face of each place, the network seeing `batch` crops at a time."""
+        data = self.model.recipe.data
+        size = {"height": data.height, "width": data.width}
+        for start in range(0, len(places), batch):
+            some = places[start : start + batch]
+            maps = [crop_of_box(place.bbox, context=data.context, **size) for place in some]
+            crops = [
+                warp(pictures[place.image], crop_to_image, **size)
+                for place, crop_to_image in zip(some, maps, strict=True)
+            ]
+            stacked = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()
+            with torch.no_grad():
+                device = self.model.mean.device
+                density = self.model.density(stacked.to(device), mirror=self.mirror)
+                points = self.model.head.decode(density).double().cpu()
+                for row, (place, crop_to_image) in enumerate(zip(some, maps, strict=True)):
+                    yield self._face(_row(density, row), points[row], place, crop_to_image)
+
+    def _face(
+        self,
+        density: KernelDensity | GaussianDensity,
+        points: Float[Tensor, "L 2"],
+        place: _Place,
+        crop_to_image: Affine,
+    ) -> Face:
+        """Return one face, moved from crop to image pixels."""
+        mapped = density.mapped(crop_to_image.to(density.mean.device))
+        uncertainty = mapped.uncertainty_length.double().cpu().numpy()
+        landmarks = crop_to_image.points(points).numpy()
+        face = Face(
+            bbox=place.bbox,
+            landmarks=landmarks,
+            covariances=mapped.covariance_matrix.double().cpu().numpy(),
+            uncertainty=uncertainty,
+            score=0.0,
+            markup=self.markup,
+            density=mapped,
+            detection=place.detection,
+        )
+        return replace(face, score=face_score(uncertainty, face.landmark_box))
+
+
+def _row(density: KernelDensity | GaussianDensity, row: int) -> KernelDensity | GaussianDensity:
+    """Return the densities of one sample of a batch."""
+    if isinstance(density, GaussianDensity):
+        return GaussianDensity(density.mean[row], scale_tril=density.scale_tril[row])
+    return KernelDensity(
+        density.raw_logits[row],
+        density.grid,
+        kernel=density.kernel,
+        bandwidth=None if density.bandwidth is None else density.bandwidth[row],
+        offsets=None if density.offsets is None else density.offsets[row],
+    )
+
+
+def _has_area(face: Face) -> bool:
+    """Return whether the landmarks lie apart, so that a crop can follow from them."""
+    x0, y0, x1, y1 = face.landmark_box
+    return math.isfinite(x1 - x0 + y1 - y0) and x1 > x0 and y1 > y0
+
+
+def _poor(face: Face) -> bool:
+    """Return whether a face was cropped by a box that is not that of its landmarks."""
+    old, new = np.array(face.bbox).reshape(2, 2), np.array(face.landmark_box).reshape(2, 2)
+    sides = [float(side) for side in new[1] - new[0]]
+    size = math.sqrt(sides[0] * sides[1])
+    was = (old[1] - old[0]).sum()
+    shift = np.abs(new.mean(axis=0) - old.mean(axis=0)).max() / size
+    return bool(shift > _OFF_CENTRE) or abs(math.log(sum(sides) / was)) > _OFF_SIZE
+
+
+def _can_mirror(model: LandmarkModel) -> bool:
+    """Return whether a head's densities can be averaged with their mirror images."""
+    return model.recipe.head.name in ("kdn_gaussian", "kdn_uniform", "softlabel")
+
+
+def _asked(
+    picture: np.ndarray, given: Sequence[Sequence[float]] | None, find: Detector
+) -> list[tuple[Box, float]]:
+    """Return the boxes of a picture with what the detector said of them."""
+    if given is not None:
+        return [(_box(box), math.nan) for box in given]
+    found: list[Detection] = find(picture)
+    return [(detection.bbox, detection.score) for detection in found]
+
+
+def _box(box: Sequence[float]) -> Box:
+    """Return a box as plain numbers."""
+    if len(box) != 4:
+        raise ValueError(f"boxes must be (x0, y0, x1, y1), got {tuple(box)}")
+    x0, y0, x1, y1 = (float(value) for value in box)
+    return x0, y0, x1, y1

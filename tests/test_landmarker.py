@@ -1,0 +1,193 @@
+"""From pictures and boxes to faces in image pixels."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from kdn.checkpoint import save_model
+from kdn.data import CropDataset, SyntheticFaces
+from kdn.detect import Detection
+from kdn.faces import face_score
+from kdn.landmarker import Landmarker, load
+from kdn.model import build_model
+from kdn.predict import predict
+from kdn.recipe import DataRecipe, HeadRecipe, NetworkRecipe, Recipe
+
+RECIPE = Recipe(
+    data=DataRecipe(height=32, width=48, context=0.9),
+    network=NetworkRecipe(features=8, depth=1),
+    head=HeadRecipe("kdn_gaussian", 1.0, "landmark", 2),
+)
+FACES = SyntheticFaces(3, seed=2, size=(150, 170))
+
+
+@pytest.fixture(scope="module")
+def model() -> Landmarker:
+    torch.manual_seed(0)
+    return Landmarker(build_model(RECIPE).eval())
+
+
+def boxes_of(index: int) -> list[tuple[float, float, float, float]]:
+    """Return two boxes in a picture: the face's own and another one, off its centre."""
+    x0, y0, x1, y1 = FACES[index].bbox
+    return [FACES[index].bbox, (x0 - 9, y0 + 4, x1 + 7, y1 + 12)]
+
+
+def test_a_face_is_what_predict_gives_for_the_same_box(model):
+    expected, _ = predict(model.model, FACES[:], mirror=True)
+    for index, sample in enumerate(FACES):
+        (face,) = model(sample.read(), [sample.bbox], again=False)
+        np.testing.assert_allclose(face.landmarks, expected.landmarks[index], atol=1e-3)
+        assert expected.uncertainty is not None
+        assert expected.covariances is not None
+        np.testing.assert_allclose(face.uncertainty, expected.uncertainty[index], rtol=1e-4)
+        xx, xy, yy = expected.covariances[index].T
+        np.testing.assert_allclose(face.covariances[:, 0, 0], xx, rtol=1e-3)
+        np.testing.assert_allclose(face.covariances[:, 0, 1], xy, rtol=1e-3, atol=1e-2)
+        np.testing.assert_allclose(face.covariances[:, 1, 1], yy, rtol=1e-3)
+        assert face.bbox == sample.bbox
+        assert math.isnan(face.detection)
+
+
+def test_the_density_is_in_image_pixels(model):
+    (face,) = model(FACES[1].read(), [FACES[1].bbox], again=False)
+    np.testing.assert_allclose(face.density.mean.numpy(), face.landmarks, atol=1e-3)
+    assert tuple(face.density.batch_shape) == (68,)
+    assert bool(face.density.log_prob(torch.from_numpy(face.landmarks).float()).isfinite().all())
+    assert face.score == pytest.approx(face_score(face.uncertainty, face.landmark_box))
+
+
+def test_pictures_together_are_pictures_apart(model):
+    pictures = [sample.read() for sample in FACES]
+    given = [boxes_of(0), [], boxes_of(2)[:1]]
+    together = model(pictures, given, batch=2)
+    assert [len(faces) for faces in together] == [2, 0, 1]
+    for picture, boxes, faces in zip(pictures, given, together, strict=True):
+        for face, alone in zip(faces, model(picture, boxes), strict=True):
+            np.testing.assert_allclose(face.landmarks, alone.landmarks, atol=1e-2)
+            assert face.bbox == pytest.approx(alone.bbox, abs=1e-2)
+
+
+def test_a_path_an_image_and_an_array_are_the_same(model, tmp_path):
+    picture, box = FACES[0].read(), [FACES[0].bbox]
+    path = tmp_path / "face.png"
+    Image.fromarray(picture).save(path)
+    (array,), (file,), (pil,) = (
+        model(given, box) for given in (picture, path, Image.fromarray(picture))
+    )
+    for other in (file, pil):
+        np.testing.assert_array_equal(other.landmarks, array.landmarks)
+
+
+def test_the_detector_is_asked_where_no_boxes_are_given(model):
+    seen = []
+
+    def detector(image: np.ndarray) -> list[Detection]:
+        seen.append(image.shape)
+        return [Detection(box, 0.25 * (i + 1)) for i, box in enumerate(boxes_of(0))]
+
+    pictures = [FACES[0].read(), FACES[1].read()[:, :100]]
+    found = model(pictures, [None, [FACES[1].bbox]], detector=detector)
+    assert seen == [(150, 170, 3)]
+    assert [face.detection for face in found[0]] == [0.25, 0.5]
+    assert [len(faces) for faces in found] == [2, 1]
+    assert [len(f) for f in model(pictures, detector=detector)] == [2, 2]
+
+
+def test_a_poor_crop_is_made_again(model):
+    """A stand-in network whose landmarks lie where they are, whatever the crop."""
+    sample = FACES[1]
+    picture = sample.read()
+    (x0, y0, x1, y1), side = sample.bbox, 1.6
+    middle = ((x0 + x1) / 2 + 20, (y0 + y1) / 2 - 15)
+    wide, high = side * (x1 - x0) / 2, side * (y1 - y0) / 2
+    poor = (middle[0] - wide, middle[1] - high, middle[0] + wide, middle[1] + high)
+    told = _Told(model.model, sample.landmarks)
+    (once,), (again,), (own,) = (told(picture, [poor], again=how) for how in (False, None, True))
+    assert once.bbox == poor
+    for face in (again, own):
+        assert face.bbox == pytest.approx(once.landmark_box)
+    (good,) = told(picture, [sample.bbox])
+    assert good.bbox == sample.bbox  # it fits, so it is not made again
+
+
+class _Told(Landmarker):
+    """Knows the true landmarks, and is as sure as its crop is small."""
+
+    def __init__(self, model, landmarks):
+        super().__init__(model)
+        self.truth = landmarks
+
+    def _face(self, density, points, place, crop_to_image):
+        face = super()._face(density, points, place, crop_to_image)
+        sure = np.full(68, math.exp(0.5 * float(crop_to_image.log_abs_det())))
+        return replace(face, landmarks=self.truth, uncertainty=sure, score=1 / sure[0])
+
+
+def test_landmarks_at_one_point_are_no_crop(model):
+    told = _Told(model.model, np.full((68, 2), 40.0))
+    (face,) = told(FACES[0].read(), [FACES[0].bbox], again=True)
+    assert face.bbox == FACES[0].bbox
+
+
+def test_the_score_by_hand():
+    # A box of 40 × 90 has √(w·h) = 60: 5 % are 3 px.
+    got = face_score(np.array([3.0, 1.5, 1e-12]), (10.0, 20.0, 50.0, 110.0))
+    assert got == pytest.approx((3 - math.exp(-0.5) - math.exp(-2)) / 3)
+    assert face_score(np.array([1.0, 2.0]), (5.0, 5.0, 5.0, 9.0)) == 0
+
+
+def test_a_checkpoint_is_loaded_by_its_path(model, tmp_path):
+    path = tmp_path / "mine.safetensors"
+    save_model(path, model.model, {"epoch": 3})
+    loaded = load(path)
+    assert loaded.facts["epoch"] == 3
+    assert loaded.mirror
+    assert not load(path, mirror=False).mirror
+    (one,), (other,) = (m(FACES[0].read(), [FACES[0].bbox]) for m in (model, loaded))
+    np.testing.assert_array_equal(one.landmarks, other.landmarks)
+    adaptive = replace(RECIPE, head=HeadRecipe("kdn_adaptive", refine=1))
+    save_model(path, build_model(adaptive), {})
+    assert not load(path).mirror
+
+
+def test_what_is_not_there(model, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"absent\.safetensors"):
+        load(tmp_path / "absent.safetensors")
+    with pytest.raises(FileNotFoundError, match=r"absent\.jpg"):
+        model(str(tmp_path / "absent.jpg"))
+
+
+@pytest.mark.parametrize(
+    ("boxes", "said"),
+    [
+        ([(1.0, 2.0, 3.0)], r"boxes must be \(x0, y0, x1, y1\)"),
+        ([(5.0, 5.0, 5.0, 9.0)], "bbox must be finite with x0 < x1"),
+        ([(5.0, 5.0, math.nan, 9.0)], "bbox must be finite"),
+    ],
+)
+def test_boxes_that_are_none(model, boxes, said):
+    with pytest.raises(ValueError, match=said):
+        model(FACES[0].read(), boxes)
+
+
+def test_boxes_for_each_picture(model):
+    pictures = [FACES[0].read(), FACES[1].read()]
+    with pytest.raises(ValueError, match="boxes must be a list for each of 2 images, got 1"):
+        model(pictures, [boxes_of(0)])
+
+
+def test_the_crop_is_the_one_that_was_trained_on(model):
+    """Through the dataset, whose crops training sees."""
+    sample = FACES[2]
+    data = CropDataset([sample], markup=model.markup, data=RECIPE.data, augment=None, seed=0)
+    with torch.no_grad():
+        expected = model.model.density(data[0]["image"][None], mirror=True).mean[0]
+    (face,) = model(sample.read(), [sample.bbox], again=False)
+    matrix = data[0]["crop_to_image"].numpy()
+    points = expected.double().numpy() @ matrix[:, :2].T + matrix[:, 2]
+    np.testing.assert_allclose(face.landmarks, points, atol=1e-3)
