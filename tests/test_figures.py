@@ -109,13 +109,21 @@ def test_ced(named):
 
 def test_ced_shows_systems_that_are_beyond_the_threshold(named):
     name, predictions = next(iter(named.items()))
-    far = dataclasses.replace(predictions, landmarks=predictions.landmarks + 100.0)
+    assert predictions.target is not None
+    low, high = (f(predictions.target, axis=(0, 1)) for f in (np.nanmin, np.nanmax))
+    side = float((high - low).mean())
+    far = dataclasses.replace(predictions, landmarks=predictions.landmarks + 0.05 * side)
     figure = ced_figure({name: predictions, "far": far})
     x, y = lines_of(figure)["far"]
     right = figure.axes[0].get_xlim()[1]
-    assert right > 7
+    assert 7 < right < 28
     assert x[-1] == right
     assert y[-1] > 50
+    lost = dataclasses.replace(predictions, landmarks=predictions.landmarks + 9 * side)
+    axes = ced_figure({name: predictions, "lost": lost}).axes[0]
+    assert axes.get_xlim() == (0, 28)  # the others can still be told apart
+    alone = ced_figure({"lost": lost})
+    assert lines_of(alone)["lost"][1][-1] > 50
 
 
 def test_ced_of_another_normaliser(named):

@@ -3,12 +3,18 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import pytest
 
 from kdn.cli import main
+from kdn.data import SyntheticFaces
 from kdn.predictions import read_predictions
 from kdn.recipe import DataRecipe, NetworkRecipe, OptimiseRecipe, Recipe
 from kdn.study import Plan, Study, run_study, training
@@ -103,7 +109,8 @@ def test_the_page_loads_nothing_and_the_pictures_are_there(done):
     assert len(sources) >= 6
     assert all(source.startswith("data:image/png;base64,") for source in sources)
     assert "http" not in page.replace("base64", "")
-    assert page.count("<table>") == len(tables_in((done / "report.md").read_text("utf-8")))
+    tables = len(tables_in((done / "report.md").read_text("utf-8")))
+    assert page.count("<table>") == tables + 1  # and that of the words
     linked = re.findall(r"\]\((figures/[\w.]+)\)", (done / "report.md").read_text("utf-8"))
     assert {f"figures/{p.name}" for p in (done / "figures").iterdir()} == set(linked)
     assert {"figures/figure1.png", "figures/figure2_1.png", "figures/figure3_1.png"} <= set(linked)
@@ -178,6 +185,64 @@ def test_bad_sources_are_told_before_anything_is_trained(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def faces(folder: Path, count: int, first: int = 0) -> None:
+    """Write pictures with labels into a folder."""
+    folder.mkdir(exist_ok=True)
+    for index, face in enumerate(SyntheticFaces(count, seed=6)[first:], first):
+        cv2.imwrite(str(folder / f"f{index}.png"), face.read()[..., ::-1])
+        rows = "\n".join(f"{x + 1} {y + 1}" for x, y in face.landmarks)
+        (folder / f"f{index}.pts").write_text(f"version: 1\nn_points: 68\n{{\n{rows}\n}}\n")
+
+
+def test_predictions_are_made_again_when_the_folder_holds_other_faces(tmp_path):
+    faces(tmp_path / "test", 3)
+    plan = replace(PLAN, seeds=1, sweep=(), methods=("kdn_gaussian", "kdn_uniform"))
+    study = replace(STUDY, plan=plan, test=(str(tmp_path / "test"),), occluded=())
+    run_study(study, tmp_path / "out", quiet=True, said=lambda line: None)
+    before = weights_of(tmp_path / "out")
+    faces(tmp_path / "test", 5, first=3)
+    run_study(study, tmp_path / "out", quiet=True, said=lambda line: None)
+    assert weights_of(tmp_path / "out") == before
+    for path in (tmp_path / "out").glob("runs/*/predictions-*.parquet"):
+        assert len(read_predictions(path)) == 5
+    assert ", 5 faces" in (tmp_path / "out" / "report.md").read_text("utf-8")
+
+
+def test_pictures_that_cannot_be_read_are_told_before_anything_is_trained(tmp_path):
+    faces(tmp_path / "test", 3)
+    (tmp_path / "test" / "f1.png").write_bytes(b"no picture")
+    study = replace(STUDY, test=(str(tmp_path / "test"),))
+    with pytest.raises(ValueError, match=r"f1\.png"):
+        run_study(study, tmp_path / "out", quiet=True)
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "file").write_text("here")
+    with pytest.raises(NotADirectoryError, match="is a file, not a folder"):
+        run_study(STUDY, tmp_path / "file", quiet=True)
+
+
+@pytest.mark.slow
+def test_workers_end_with_the_process_that_started_them(tmp_path):
+    arguments = ["study", "--out", str(tmp_path / "s"), "--jobs", "2", "--epochs", "200"]
+    command = [sys.executable, "-m", "kdn.cli", *arguments, "--sweep", "--methods"]
+    started = subprocess.Popen([*command, "kdn_gaussian", "kdn_uniform"], stdout=subprocess.DEVNULL)
+    runs = tmp_path / "s" / "runs"
+    _until(lambda: len(list(runs.glob("*/log.csv"))) == 2)  # both have trained an epoch
+    started.terminate()
+    started.wait()
+    time.sleep(3)  # longer than a worker needs to notice
+    before = {path: path.read_bytes() for path in runs.glob("*/log.csv")}
+    time.sleep(10)  # longer than an epoch
+    assert {path: path.read_bytes() for path in runs.glob("*/log.csv")} == before
+
+
+def _until(true: Callable[[], bool], seconds: float = 240) -> None:
+    """Wait for something to be true."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.2)
+
+
 @pytest.mark.slow
 def test_side_by_side_gives_the_same_bits(done, tmp_path):
     plan = replace(PLAN, seeds=1, sweep=(), methods=("softlabel", "kdn_gaussian"))
@@ -199,10 +264,12 @@ def test_the_command(tmp_path, capsys):
         *("--epochs", "1", "--bootstrap", "10", "--quiet"),
     ]
     assert main(arguments) == 0
-    said = capsys.readouterr().out
-    assert "report.html" in said
+    assert capsys.readouterr().out == ""  # --quiet
     report = (tmp_path / "s" / "report.md").read_text("utf-8")
     assert "Table 2" not in report
     assert len(list((tmp_path / "s" / "runs").iterdir())) == 2
+    alone = ["study", "--out", str(tmp_path / "t"), "--train", "synthetic:8:0"]
+    assert main(alone) == 2
+    assert "name both --train and --test" in capsys.readouterr().err
     assert main([*arguments, "--methods", "fan"]) == 2
     assert "methods must be among gaussian, softlabel" in capsys.readouterr().err

@@ -1,6 +1,8 @@
 """The pieces of a study: plan, comparisons, decode floor, tables, gradient, report."""
 
 import math
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +18,7 @@ from kdn.metrics import crop_log_prob
 from kdn.model import build_model
 from kdn.predictions import Predictions
 from kdn.recipe import DataRecipe, HeadRecipe, NetworkRecipe, Recipe
-from kdn.study import METHODS, PRESETS, Plan
+from kdn.study import METHODS, PRESETS, Plan, training
 from kdn.study.compare import Summary, difference, summarise
 from kdn.study.floor import cell_share, decode_floor, perfect_density
 from kdn.study.gradients import loss_gradient
@@ -311,6 +313,17 @@ def test_which_faces_are_drawn():
     entropy = np.zeros((6, 68))
     entropy[2, 36] = 1.0
     assert hidden_faces(replace(told, visible=valid, entropy=entropy), (30, 36), 1) == ["2"]
+
+
+# Side by side
+
+
+def test_a_killed_process_is_told_and_stops_nothing():
+    whole, killed = Future(), Future()
+    whole.set_result("")
+    killed.set_exception(BrokenProcessPool("gone"))
+    assert training._outcome(whole) == ""
+    assert "killed, perhaps for want of memory" in training._outcome(killed)
 
 
 # The gradient

@@ -38,10 +38,10 @@ def _study(
         test: Test data.
         occluded: More faces whose labels say what is hidden, for the numbers of figure 2.
         methods: Rows of the tables.
-        seeds: Trainings of each method.
+        seeds: Trainings of each method; the preset's by default, which is one.
         once: Methods that are trained with the first seed alone.
         sweep: σ of Table 2, in cells.
-        epochs: Instead of the preset's.
+        epochs: Passes over the training data; the preset's by default.
         jobs: Trainings side by side, each with its share of the cores or a GPU of its own.
         bootstrap: Resamples of the 95 % intervals.
         accelerator: Kind of device, as Lightning Fabric names it.
@@ -49,6 +49,8 @@ def _study(
     """
     from kdn.study import PRESETS, Plan, Study, run_study  # needs all the rest, which takes seconds
 
+    if bool(train) != bool(test):
+        raise ValueError("name both --train and --test, or neither for the preset's own faces")
     given = PRESETS[preset]
     base = given.base
     if train:
@@ -72,7 +74,8 @@ def _study(
         preface=given.expected,
         bootstrap=bootstrap,
     )
-    failed = run_study(study, out, jobs=jobs, accelerator=accelerator, quiet=quiet)
+    said = (lambda line: None) if quiet else print
+    failed = run_study(study, out, jobs=jobs, accelerator=accelerator, quiet=quiet, said=said)
     for name, problem in failed.items():
         print(f"failed: {name}: {problem}", file=sys.stderr)
     return 1 if failed else 0

@@ -23,6 +23,8 @@ from kdn.metrics import (
 from kdn.metrics.sparsification import REMOVED
 from kdn.predictions import Predictions
 
+_MOST = 4  # times the threshold: how far an axis reaches for a system that is far off
+
 __all__ = ["ced_figure", "pooled_errors", "reliability_figure", "sparsification_figure"]
 
 
@@ -43,7 +45,9 @@ def ced_figure(
     new, axes = figure(1, 1, width=6.4, height=3.3)
     axes = axes[0, 0]
     found = {name: _image_errors(name, given, normaliser) for name, given in named.items()}
-    right = max([threshold, *(1.2 * float(np.nanmedian(errors)) for errors in found.values())])
+    # Up to where all have most of their images, unless that would press the best to the edge.
+    medians = [1.2 * float(np.nanmedian(errors)) for errors in found.values()] or [threshold]
+    right = max(threshold, min(medians), min(max(medians), _MOST * threshold))
     for (name, _), colour, dashes in styled(named):
         errors = found[name]
         steps = np.unique(np.concatenate([[0.0, right], errors[errors < right]]))

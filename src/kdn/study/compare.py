@@ -34,6 +34,11 @@ class Summary:
     seeds: int
 
     @property
+    def within_seeds(self) -> bool:
+        """True if the mean is smaller than the spread over seeds, where that is known."""
+        return abs(self.mean) <= self.spread
+
+    @property
     def excludes_zero(self) -> bool:
         """True if the interval does not hold zero."""
         return self.low > 0 or self.high < 0

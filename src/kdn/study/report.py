@@ -58,6 +58,8 @@ def write_report(folder: Path, title: str, parts: Sequence[str | Picture]) -> tu
     Returns:
         The Markdown and the HTML file.
     """
+    for old in folder.glob("figures/*.png"):  # of a report with more in it
+        old.unlink()
     inside: dict[str, str] = {}
     lines = [f"# {title}"]
     for part in parts:

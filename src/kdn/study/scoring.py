@@ -14,7 +14,7 @@ from kdn.checkpoint import load_model
 from kdn.data import Sample, Selection, join_samples, load_samples
 from kdn.evaluate import evaluate
 from kdn.files import replacing
-from kdn.markup import Markup
+from kdn.markup import Markup, markup_named
 from kdn.predict import predict
 from kdn.predictions import (
     Maps,
@@ -38,24 +38,39 @@ def samples_of(sources: Sequence[str], markup: Markup) -> Selection:
 
 
 def predict_run(folder: Path, sources: Sequence[str], *, accelerator: str = "auto") -> Predictions:
-    """Return a run's predictions for sources, from its folder if they are there."""
+    """Return a run's predictions for sources, from its folder if they are there.
+
+    They are made again if the sources hold other faces by now.
+    """
     path = folder / f"predictions-{digest(list(sources))}.parquet"
-    if not path.is_file():
-        model, facts = load_model(folder / "best.safetensors")
-        model.to(_device(accelerator))
-        samples = samples_of(sources, model.markup)
-        checkpoint = (folder / "best.safetensors").as_posix()
-        metadata = {"checkpoint": checkpoint, "epoch": facts.get("epoch")}
-        made, _ = predict(model, samples, metadata=metadata)
-        write_predictions(path, made)
+    if path.is_file():
+        known = read_predictions(path)
+        if _of_these_faces(known, sources):
+            return known
+    model, facts = load_model(folder / "best.safetensors")
+    model.to(_device(accelerator))
+    samples = samples_of(sources, model.markup)
+    checkpoint = (folder / "best.safetensors").as_posix()
+    metadata = {"checkpoint": checkpoint, "epoch": facts.get("epoch")}
+    made, _ = predict(model, samples, metadata=metadata)
+    write_predictions(path, made)
     return read_predictions(path)
+
+
+def _of_these_faces(given: Predictions, sources: Sequence[str]) -> bool:
+    """Return whether predictions are of the faces that the sources hold now."""
+    if all(source.startswith("synthetic:") for source in sources):
+        return True  # they cannot change, and would have to be drawn to be compared
+    samples = samples_of(sources, markup_named(given.markup or ""))
+    return given.id == tuple(sample.id for sample in samples)
 
 
 def score_run(folder: Path, sources: Sequence[str], *, bootstrap: int) -> Scores:
     """Return the scores of a run's predictions, from its folder if they are there."""
-    path = folder / f"scores-{digest([*sources, bootstrap])}.safetensors"
+    given = predict_run(folder, sources)
+    path = folder / f"scores-{digest([*sources, bootstrap, *given.id])}.safetensors"
     if not path.is_file():
-        scores = evaluate(predict_run(folder, sources), bootstrap=bootstrap).scores
+        scores = evaluate(given, bootstrap=bootstrap).scores
         tensors = {s.name: np.concatenate([[s.value], s.replicates]) for s in scores}
         with replacing(path) as temporary:
             save_file(tensors, temporary)

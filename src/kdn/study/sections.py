@@ -43,6 +43,28 @@ _KEPT = 24  # faces whose heatmaps are kept for the shape of peaks
 _SHOWN = ("softlabel", "kdn_uniform", "kdn_gaussian", "kdn_adaptive", "kdn_refined")
 
 
+_WORDS = """## What the words mean
+
+| Word | Meaning, and for methods the point that is predicted |
+|---|---|
+| Gaussian | a ResNet that gives one Gaussian a landmark, by its likelihood; its mean |
+| Softlabel | heatmaps regressed towards a Gaussian patch; argmax with a quarter shift |
+| KDN-Uniform | softmax cross-entropy over cells; the most probable cell |
+| KDN-Gaussian | a Gaussian kernel of one cell on every cell, by its likelihood; its mode |
+| KDN-Adaptive | the same, each kernel moved and widened by the network; the mean |
+| KDN-refined | the grid four times finer, the bandwidth learned per landmark; the mean |
+| NME, box | mean distance from the label, in percent of the root of the landmark box's area |
+| AUC@7 | area under the share of faces with at most an NME, up to 7 %, in percent of the whole |
+| failure@7 | faces with an NME above 7 %, in percent |
+| NLL per crop px² | mean negative log-density at the label, nats; lengths in crop pixels |
+| regions | of highest density; a 90 % region should hold 90 % of the labels |
+| uncertainty | the fourth root of the determinant of the density's covariance, a length |
+| Spearman, Pearson | correlation of uncertainty and error over landmarks, px or ÷ the box |
+| AUSE | area between the error left when the least sure are removed and when the worst are |
+| AUROC | probability that a hidden landmark has more entropy than a visible one |
+"""
+
+
 def sections(results: Results, failed: Mapping[str, str]) -> list[str | Picture]:
     """Return the report: Markdown and pictures, in order.
 
@@ -155,7 +177,11 @@ def _heatmap_parts(results: Results) -> list[str | Picture]:
     for number, face in enumerate(faces, 1):
         named = {titles[key]: maps[key] for key in keys}
         figure = heatmap_figure(named, sample=face, landmarks=HIDDEN)
-        parts.append(Picture(f"figure2_{number}", figure, f"Heatmaps of `{face}`."))
+        text = (
+            f"Face `{face}`. Is a row's heatmap flatter where the landmark is hidden (ring)? "
+            f"{METHODS['gaussian'].title} has no heatmaps."
+        )
+        parts.append(Picture(f"figure2_{number}", figure, text))
     parts += _occlusion_parts(results)
     parts.append("## Figure 3: landmarks on the boundary of the face")
     kept = seen_faces(judge, BOUNDARY, _KEPT)
@@ -163,7 +189,8 @@ def _heatmap_parts(results: Results) -> list[str | Picture]:
     for number, face in enumerate(kept[:_DRAWN], 1):
         named = {titles[key]: maps[key] for key in keys}
         figure = heatmap_figure(named, sample=face, landmarks=BOUNDARY)
-        parts.append(Picture(f"figure3_{number}", figure, f"Heatmaps of `{face}`."))
+        text = f"Face `{face}`. Is a row's heatmap longer along the jaw than across it?"
+        parts.append(Picture(f"figure3_{number}", figure, text))
     table = boundary_table(results.first, maps, results.markup, bootstrap=results.study.bootstrap)
     return [*parts, *([table.markdown()] if table else [])]
 
@@ -225,6 +252,7 @@ def _closing(results: Results) -> list[str]:
     now = "\n".join(f"* {name}: {value}" for name, value in environment().items())
     recipe = json.dumps(plan.base.as_dict(), indent=2)
     return [
+        _WORDS,
         "## How it was made",
         Table("Runs", head, rows, "Minutes of training, as the runs went.").markdown(),
         f"### This report\n\n{now}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from kdn.data import Selection
 from kdn.markup import markup_named
 from kdn.study.gradients import KEPT_EPOCH
 from kdn.study.plan import REFERENCE, Run
@@ -47,10 +48,12 @@ def run_study(
     """
     if jobs < 1:
         raise ValueError(f"jobs must be at least 1, got {jobs}")
+    if out.exists() and not out.is_dir():
+        raise NotADirectoryError(f"{out}: is a file, not a folder to write to")
     markup = markup_named(study.plan.base.data.markup)
-    samples = samples_of(study.test, markup)  # before hours of training: they may not be readable
-    samples_of(study.occluded, markup)
-    samples_of(study.plan.base.data.train, markup)
+    samples = samples_of(study.test, markup)
+    for part in (samples, *(samples_of(others, markup) for others in _others(study))):
+        _require_readable(part)  # before hours of training
     planned = [_job(study, run, out) for run in study.plan.runs]
     failed = run_jobs(planned, side_by_side=jobs, accelerator=accelerator, quiet=quiet, said=said)
     results = collect(study, out, samples, failed)
@@ -60,6 +63,25 @@ def run_study(
     for path in write_report(out, study.title, sections(results, failed)):
         said(str(path))
     return failed
+
+
+def _others(study: Study) -> list[tuple[str, ...]]:
+    """Return the sources of the study besides the test data."""
+    train = study.plan.base.data.train
+    return [tuple(train), *([study.occluded] if study.occluded else [])]
+
+
+def _require_readable(samples: Selection) -> None:
+    """Raise if a picture that a sample names cannot be decoded; drawn ones always can."""
+    problems = []
+    for sample in samples.from_files():
+        try:
+            sample.read()
+        except (OSError, ValueError) as error:
+            problems.append(str(error))
+    if problems:
+        more = [f"… and {len(problems) - 10} more"] if len(problems) > 10 else []
+        raise ValueError("\n".join([*problems[:10], *more]))
 
 
 def _job(study: Study, run: Run, out: Path) -> Job:

@@ -11,6 +11,9 @@ from kdn.study.compare import Summary
 __all__ = ["Table", "number", "with_interval"]
 
 
+_LONG = 1e5  # from here on a number is written with its power of ten
+
+
 @dataclass(frozen=True)
 class Table:
     """Text in rows and columns.
@@ -48,7 +51,8 @@ def number(value: float, digits: int) -> str:
         return "–"
     if math.isinf(value):
         return "∞" if value > 0 else "−∞"
-    return f"{value:.{digits}f}".replace("-", "−")
+    text = f"{value:.{digits}f}" if abs(value) < _LONG else f"{value:.1e}"
+    return text.replace("-", "−").replace("e+", "e")
 
 
 def with_interval(summary: Summary, digits: int, *, sign: bool = False) -> str:

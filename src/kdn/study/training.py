@@ -6,8 +6,12 @@ import csv
 import json
 import multiprocessing
 import os
+import signal
+import threading
+import time
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing.queues import Queue
 from pathlib import Path
@@ -66,14 +70,17 @@ def run_jobs(
         said: Called with a line when a run is done.
     """
     failed: dict[str, str] = {}
+    before = {job.run.folder for job in jobs if finished(job.folder, job.run)}
     if side_by_side == 1:
         for number, job in enumerate(jobs, 1):
-            said(f"[{number}/{len(jobs)}] {job.run.folder}")
+            known = " (trained before)" if job.run.folder in before else ""
+            said(f"[{number}/{len(jobs)}] {job.run.folder}{known}")
             problem = _guarded(job, accelerator, quiet)
             if problem:
                 failed[job.run.folder] = problem
                 said(f"failed: {job.run.folder}: {problem}")
         return failed
+    others = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
     places: Queue = context.Queue()
     for place in range(side_by_side):
@@ -87,24 +94,46 @@ def run_jobs(
         try:
             for number, future in enumerate(as_completed(waiting), 1):
                 name = waiting[future].run.folder
-                problem = future.result()
+                problem = _outcome(future)
                 if problem:
                     failed[name] = problem
-                what = f"failed: {problem}" if problem else "done"
-                said(f"[{number}/{len(jobs)}] {name}: {what}")
+                what = "trained before" if name in before else "done"
+                said(f"[{number}/{len(jobs)}] {name}: {f'failed: {problem}' if problem else what}")
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()  # what was trained up to the last epoch is on the disk
             raise
     return failed
 
 
+def _outcome(future: Future) -> str:
+    """Return what went wrong with a job, also where its process was killed."""
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        return "a process was killed, perhaps for want of memory; start the study again to go on"
+
+
 def _settle(places: Queue, side_by_side: int) -> None:
-    """Give a process its share of the cores, and one of the GPUs if there are any."""
+    """Give a process its share of the cores, and one of the GPUs if there are any.
+
+    It leaves interrupts to the process that started it, and ends when that one has ended.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     place = places.get()
     torch.set_num_threads(max(1, cores() // side_by_side))
     count = torch.cuda.device_count()  # does not start CUDA, so that what follows still counts
     if count:
         os.environ["CUDA_VISIBLE_DEVICES"] = str(place % count)
+
+
+def _end_with(parent: int) -> None:
+    """Wait until another process is this one's parent, because the first has gone, and end."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _guarded(job: Job, accelerator: str, quiet: bool) -> str:

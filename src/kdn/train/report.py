@@ -56,7 +56,8 @@ class Report:
 
     def step(self, loss: float) -> None:
         """Count one step with its loss per landmark."""
-        self.bar.set_postfix_str(f"loss {loss:.3f}, best NME {self.best:.2f} %", refresh=False)
+        best = f", best NME {self.best:.2f} %" if math.isfinite(self.best) else ""
+        self.bar.set_postfix_str(f"loss {loss:.3f}{best}", refresh=False)
         self.bar.update()
 
     def epoch(self, history: list[dict[str, Any]]) -> None:
@@ -68,11 +69,15 @@ class Report:
             for name in _COLUMNS[1:]:
                 self.board.add_scalar(name, row[name], row["epoch"])
         if not self.quiet:
-            self.bar.write(
-                f"epoch {row['epoch']:3d}  loss {row['loss']:8.4f}  "
-                f"valid NME {row['valid_nme']:6.3f} %  NLL {row['valid_nll']:7.3f}  "
-                f"{row['seconds']:.0f} s"
-            )
+            self.bar.write(f"{_said(row)}  {row['seconds']:.0f} s")
+
+
+def _said(row: dict[str, Any]) -> str:
+    """Return the scores of an epoch on one line, without those that there are not."""
+    text = f"epoch {row['epoch']:3d}  loss {row['loss']:8.4f}"
+    if math.isnan(row["valid_nme"]):
+        return text
+    return f"{text}  valid NME {row['valid_nme']:6.3f} %  NLL {row['valid_nll']:7.3f}"
 
 
 def _write_csv(path: Path, history: list[dict[str, Any]]) -> None:
