@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
+from kdn.coordinates import as_coordinate, shown
 from kdn.data.sample import Box
 
 __all__ = ["match_boxes", "outside_picture", "read_boxes"]
@@ -138,34 +138,14 @@ def _alike(key: str, name: str) -> int:
 def _box(values: Any) -> Box:
     """Return a box of four values that are one."""
     if not isinstance(values, list) or isinstance(values, _Pairs) or len(values) != 4:
-        raise ValueError(f"must be [x0, y0, x1, y1], got {_shown(values)}")
-    x0, y0, x1, y1 = (_number(value) for value in values)
+        raise ValueError(f"must be [x0, y0, x1, y1], got {shown(values)}")
+    x0, y0, x1, y1 = (as_coordinate(value) for value in values)
     if not (x1 > x0 and y1 > y0):
         raise ValueError(
             f"x1 must be above x0 and y1 above y0, got {x0:g}, {y0:g}, {x1:g}, {y1:g}"
             " (x1, y1 is a corner, not width and height)"
         )
     return x0, y0, x1, y1
-
-
-def _number(value: Any) -> float:
-    """Return a coordinate: a number, or text from a CSV file that is one."""
-    try:
-        if isinstance(value, bool) or not isinstance(value, int | float | str):
-            raise ValueError
-        if isinstance(value, str) and "_" in value:  # which Python's own numbers may have
-            raise ValueError
-        number = float(value)
-    except (OverflowError, ValueError):
-        raise ValueError(f"coordinates must be numbers, got {_shown(value)}") from None
-    if not math.isfinite(number):
-        raise ValueError(f"coordinates must be finite, got {value}")
-    return number
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else text[:40] + "…"
 
 
 def _csv_entries(path: Path, problems: list[str]) -> Iterator[_Entry]:

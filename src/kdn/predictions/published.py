@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
+from kdn.coordinates import as_coordinate
 from kdn.data.ibug import read_pts
 from kdn.markup import FACE68, Markup
 from kdn.predictions.record import Predictions
@@ -119,7 +119,7 @@ def _numbered(
     """Yield the entries whose coordinates are as many finite numbers as the mark-up has."""
     for name, place, values in entries:
         try:
-            numbers = [_number(value) for value in values]
+            numbers = [as_coordinate(value) for value in values]
             if len(numbers) != 2 * markup.landmarks:
                 raise ValueError(
                     f"{len(numbers)} coordinates, but the mark-up has {markup.landmarks} "
@@ -129,23 +129,6 @@ def _numbered(
             problems.append(f"{place}: {error}")
             continue
         yield name, place, np.array(numbers, np.float64).reshape(-1, 2) - first_pixel
-
-
-def _number(value: Any) -> float:
-    """Return a coordinate: a number, or text from a CSV file that is one."""
-    try:
-        if isinstance(value, bool) or not isinstance(value, int | float | str):
-            raise ValueError
-        if isinstance(value, str) and "_" in value:  # which Python's own numbers may have
-            raise ValueError
-        number = float(value)
-    except (OverflowError, ValueError):
-        shown = repr(value)
-        shown = shown if len(shown) <= 40 else shown[:40] + "…"
-        raise ValueError(f"coordinates must be numbers, got {shown}") from None
-    if not math.isfinite(number):
-        raise ValueError(f"coordinates must be finite, got {value}")
-    return number
 
 
 def _csv_entries(path: Path, markup: Markup, problems: list[str]) -> Iterator[_Entry]:
