@@ -168,9 +168,10 @@ def test_the_floor_of_each_decoder():
     (x0, y0, x1, y1), side = face.bbox, 4 * float(crop.linear[0, 0])
     one = cell_share(given[:1], **size)
     assert one == pytest.approx(100 * side / math.sqrt((x1 - x0) * (y1 - y0)))
-    assert cell_share(given, context=0.5, **size) == pytest.approx(cell / 2)
-    close = decode_floor(given, context=0.5, **size)
-    assert close["argmax"] / (cell / 2) == pytest.approx(inside, rel=0.03)
+    assert cell_share(given, context=0.75, **size) == pytest.approx(0.75 * cell)
+    close = decode_floor(given, context=0.75, **size)
+    # The mean of 804 distances has a standard error of 1.3 %.
+    assert close["argmax"] / (0.75 * cell) == pytest.approx(inside, rel=0.04)
     with pytest.raises(ValueError, match="samples"):
         decode_floor([], **size)
 

@@ -92,8 +92,8 @@ def _opening(results: Results, failed: Mapping[str, str]) -> list[str]:
         f"features, crops of {size} pixels; {study.plan.vector_network} for methods that take a "
         f"vector, at a rate of {study.plan.vector_rate:g}",
         f"* Budget: {base.optimise.epochs} epochs, batches of {base.optimise.batch}, "
-        f"{base.optimise.schedule} at a rate of {base.optimise.rate:g}; the same data, augmentation and "
-        f"seeds for every method",
+        f"{base.optimise.schedule} at a rate of {base.optimise.rate:g}; the same data, "
+        f"augmentation and seeds for every method",
     ]
     said = [study.preface, "\n".join(lines)]
     if failed:
