@@ -260,7 +260,7 @@ def compared(own: np.ndarray, other: np.ndarray, rounds: int = 2000) -> str:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint", type=Path, default=Path("demo/run/best.safetensors"))
+    parser.add_argument("--checkpoint", type=Path, default=Path("demo-train/run/best.safetensors"))
     parser.add_argument("--frames", type=int, default=100)
     parser.add_argument("--tuning", type=int, default=6, help="videos to choose constants on")
     parser.add_argument("--videos", type=int, default=12, help="videos that are reported")

@@ -91,7 +91,7 @@ def test_what_is_printed_and_drawn(checkpoint, photos, capsys):
     x, y = face.landmarks[30]
     across = np.sqrt(face.covariances[30, 0, 0])
     assert lines[31].split() == [
-        "31", f"{x:.1f}", "±", f"{across:.1f}", f"{y:.1f}", "±",
+        "30", f"{x:.1f}", "±", f"{across:.1f}", f"{y:.1f}", "±",
         f"{np.sqrt(face.covariances[30, 1, 1]):.1f}", "nose", "tip",
     ]  # fmt: skip
     drawn = cv2.imread("kdn-overlays/1.png")
@@ -142,7 +142,14 @@ def test_a_video_is_followed(checkpoint, tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ((), "name either pictures or videos, or --data"),
+        ((), "nothing to look at: name pictures or videos, or --data"),
+        (("--draw", "points", "photos"), "pictures come before --out and --draw"),
+        (("photos", "--batch", "0"), "batch must be at least 1, got 0"),
+        (("photos", "--decoder", "mode"), "are for labelled data"),
+        (("photos", "--uncertain", "0"), "uncertain must be pixels or a share"),
+        (("photos", "--uncertain", "inf%"), "uncertain must be pixels or a share"),
+        (("photos", "--overlay", "photos", "--overwrite"), "overlay must be another folder"),
+        (("photos/1.png", "--out", "a.csv", "photos"), "out: photos holds pictures"),
         (("a.png", "--data", "synthetic:3:0"), "name either pictures or videos, or --data"),
         (("absent.png",), "absent.png: no such file"),
         (("photos", "--detector", "best"), "detector must be `haar`"),
@@ -155,6 +162,19 @@ def test_a_video_is_followed(checkpoint, tmp_path, monkeypatch, capsys):
 def test_bad_arguments(arguments, said, checkpoint, photos, capsys):
     assert run(checkpoint, *arguments) == 2
     assert said in capsys.readouterr().err
+
+
+def test_what_never_starts_loses_nothing(checkpoint, photos):
+    for name in ("old.csv", "old.jsonl"):
+        Path(name).write_text("precious")
+    outputs = ("old.csv", "old.jsonl", "new.csv", "f.doc")
+    assert run(checkpoint, "photos", "--out", *outputs) == 2
+    assert Path("old.csv").read_text() == Path("old.jsonl").read_text() == "precious"
+    assert not Path("new.csv").exists()
+    assert run(checkpoint, "photos", "--out", *outputs[:3]) == 1  # one of the pictures is broken
+    for name in outputs[:3]:
+        assert "precious" not in Path(name).read_text()
+    assert Path("old.csv").read_text() == Path("new.csv").read_text()
 
 
 def test_a_model_that_is_not_there(tmp_path, photos, capsys):

@@ -23,7 +23,7 @@ PAGES = [
     *sorted((ROOT / "docs").glob("*.md")),
 ]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
-COMMANDS = ("train", "predict", "evaluate", "figures", "lint-table", "study")
+COMMANDS = ("train", "predict", "evaluate", "figures", "lint-table", "study", "export")
 
 _FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`([^`\n]+)`")
@@ -158,7 +158,7 @@ def test_flags_named_in_sentences_exist(flags: dict[str, set[str]]) -> None:
 
 def test_make_targets_named_exist() -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
-    targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
     for page in PAGES:
         text = page.read_text("utf-8")
         lines = [*shell_lines(text), *_INLINE.findall(prose(text))]

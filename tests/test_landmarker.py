@@ -115,8 +115,36 @@ def test_a_poor_crop_is_made_again(model):
     assert good.bbox == sample.bbox  # it fits, so it is not made again
 
 
+@pytest.mark.parametrize(("second", "kept"), [(0.86, True), (0.84, False)])
+def test_a_second_crop_may_score_a_little_less(model, second, kept):
+    """A box that is too small makes the first crop look surer than it is."""
+    sample = FACES[2]
+    x0, y0, x1, y1 = sample.bbox
+    small = (x0 + 0.1 * (x1 - x0), y0 + 0.1 * (y1 - y0), x1 - 0.1 * (x1 - x0), y1 - 0.1 * (y1 - y0))
+    told = _Told(model.model, sample.landmarks, {small: 0.9}, otherwise=second)
+    (face,) = told(sample.read(), [small])
+    assert (face.bbox != small) == kept
+    assert face.score == (second if kept else 0.9)
+
+
 class _Told(Landmarker):
-    """Knows the true landmarks, and is as sure as its crop is small."""
+    """Knows the true landmarks, and is as sure as its crop is small, or as it is told."""
+
+    def __init__(self, model, landmarks, scores=None, otherwise=None):
+        super().__init__(model)
+        self.truth = landmarks
+        self.scores = scores or {}
+        self.otherwise = otherwise
+
+    def _face(self, density, points, place, crop_to_image):
+        face = super()._face(density, points, place, crop_to_image)
+        sure = np.full(68, math.exp(0.5 * float(crop_to_image.log_abs_det())))
+        score = self.scores.get(place.bbox, self.otherwise or 1 / sure[0])
+        return replace(face, landmarks=self.truth, uncertainty=sure, score=score)
+
+
+class _CutOff(Landmarker):
+    """Knows the true landmarks as far as they are in its crop."""
 
     def __init__(self, model, landmarks):
         super().__init__(model)
@@ -124,13 +152,36 @@ class _Told(Landmarker):
 
     def _face(self, density, points, place, crop_to_image):
         face = super()._face(density, points, place, crop_to_image)
-        sure = np.full(68, math.exp(0.5 * float(crop_to_image.log_abs_det())))
-        return replace(face, landmarks=self.truth, uncertainty=sure, score=1 / sure[0])
+        data = self.model.recipe.data
+        inside = crop_to_image.inverse().points(torch.from_numpy(self.truth))
+        inside = inside.clamp(min=0).minimum(torch.tensor([data.width - 1.0, data.height - 1.0]))
+        return replace(face, landmarks=crop_to_image.points(inside).numpy(), score=0.5)
 
 
 def test_landmarks_at_one_point_are_no_crop(model):
     told = _Told(model.model, np.full((68, 2), 40.0))
     (face,) = told(FACES[0].read(), [FACES[0].bbox], again=True)
+    assert face.bbox == FACES[0].bbox
+
+
+def test_a_face_that_is_cut_off_is_cropped_again_until_it_is_not(model):
+    """A stand-in network that sees no further than its crop: what lies below is put at its edge."""
+    sample = FACES[1]
+    x0, y0, x1, y1 = sample.bbox
+    high = (x0, y0 - 0.7 * (y1 - y0), x1, y1 - 0.7 * (y1 - y0))
+    (once,), (settled,) = (
+        _CutOff(model.model, sample.landmarks)(sample.read(), [high], again=how)
+        for how in (False, None)
+    )
+    assert once.landmark_box[3] < y1 - 0.1 * (y1 - y0)
+    assert settled.landmark_box == pytest.approx(sample.bbox, abs=1.0)
+
+
+def test_landmarks_far_smaller_than_their_box_are_no_crop(model):
+    corner = np.array(FACES[0].bbox[:2])
+    shrunk = corner + 0.2 * (FACES[0].landmarks - corner)
+    told = _Told(model.model, shrunk)
+    (face,) = told(FACES[0].read(), [FACES[0].bbox])
     assert face.bbox == FACES[0].bbox
 
 

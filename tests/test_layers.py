@@ -17,7 +17,7 @@ LAYERS = (
     ("model", "checkpoint", "predictions", "faces"),
     ("heads", "networks", "data", "metrics", "detect", "boxes"),
     ("density",),
-    ("coordinates", "files", "grid", "images", "inputs", "markup", "recipe"),
+    ("coordinates", "files", "grid", "images", "inputs", "markup", "models", "recipe"),
 )
 HEIGHT = {name: height for height, names in enumerate(reversed(LAYERS)) for name in names}
 

@@ -361,7 +361,7 @@ def test_faces_and_frames_never_collide(tmp_path):
 @pytest.mark.parametrize("there", ["x_0.pts", "X_12.PTS", "x_000003_1.pts", "x_0-2.pts", "x.pts"])
 def test_files_that_are_there_stay(tmp_path, there):
     (tmp_path / there).write_text("mine")
-    with pytest.raises(ValueError, match="is there already; name another folder, or overwrite"):
+    with pytest.raises(ValueError, match="is there already; name another folder, or --overwrite"):
         OutputNames(tmp_path, ["in/x.jpg"], suffix=".pts")
     OutputNames(tmp_path, ["in/x.jpg"], suffix=".pts", overwrite=True)
     OutputNames(tmp_path, ["in/y.jpg", "in/x_0_a.jpg"], suffix=".pts")

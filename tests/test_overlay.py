@@ -204,6 +204,16 @@ def test_heatmaps_are_drawn_and_need_a_density():
         draw_faces(picture, [hand_face()], what=["heatmaps"])
 
 
+def test_a_face_smaller_than_a_pixel_has_no_heatmap():
+    mapped = GaussianDensity(
+        torch.tensor([[0.4, 0.4], [0.6, 0.5], [0.5, 0.6]]), covariance=1e-6 * torch.eye(2)
+    ).mapped(Affine.of_crop(centre=(40.5, 30.5), scale=1e-3, height=2, width=2))
+    points = mapped.mean.double().numpy()
+    face = replace(hand_face(), landmarks=points, covariances=np.zeros((3, 2, 2)), density=mapped)
+    picture = blank()
+    assert (draw_faces(picture, [face], what=["heatmaps"]) == picture).all()
+
+
 @pytest.mark.parametrize("value", [0, 255, 90])
 def test_everything_shows_on_any_picture(value):
     """Both the colour and its edge would have to be like the picture for nothing to show."""

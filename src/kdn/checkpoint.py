@@ -18,6 +18,7 @@ from torch import Tensor
 
 from kdn.files import replacing
 from kdn.model import LandmarkModel, build_model
+from kdn.models import MODELS, model_path
 from kdn.recipe import Recipe
 
 __all__ = ["TrainingState", "load_model", "read_state", "save_model", "write_state"]
@@ -38,25 +39,44 @@ class TrainingState:
     facts: dict[str, Any]
 
 
-def save_model(path: Path, model: LandmarkModel, facts: dict[str, Any]) -> None:
+def save_model(
+    path: Path, model: LandmarkModel, facts: dict[str, Any], *, half: bool = False
+) -> None:
     """Write the weights of a model with its recipe and facts about them (epoch, scores).
 
     Args:
         path: File to write; replaced at once if it exists.
         model: What is saved.
         facts: Plain values, stored as JSON.
+        half: Round the weights to float16, for half the size.
+
+    Raises:
+        ValueError: If a weight is too large for float16.
     """
-    _write(path, model.state_dict(), {**facts, "recipe": model.recipe.as_dict()})
+    tensors = model.state_dict()
+    if half:
+        tensors = {name: _halved(name, tensor) for name, tensor in tensors.items()}
+    _write(path, tensors, {**facts, "recipe": model.recipe.as_dict()})
 
 
-def load_model(path: str | Path) -> tuple[LandmarkModel, dict[str, Any]]:
+def load_model(model: str | Path) -> tuple[LandmarkModel, dict[str, Any]]:
     """Return a saved model, in evaluation mode on the CPU, and the facts stored with it.
+
+    Weights are float32, whatever the file holds.
+
+    Args:
+        model: A file that `kdn train` or `kdn export` wrote, or the name of a packaged model.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is not such a checkpoint; the message names it and says why.
     """
-    tensors, facts = _read(Path(path))
+    path = model_path(model)
+    try:
+        tensors, facts = _read(path)
+    except FileNotFoundError as error:
+        known = ", ".join(MODELS)
+        raise FileNotFoundError(f"{error}, and no model of the package ({known})") from error
     if any(name.startswith("model.") for name in tensors):
         raise ValueError(
             f"{path}: is the state of a training run, not a model; best.safetensors and "
@@ -65,14 +85,14 @@ def load_model(path: str | Path) -> tuple[LandmarkModel, dict[str, Any]]:
     try:
         recipe = Recipe.of_dict(facts["recipe"])
         with torch.random.fork_rng(devices=[]):
-            model = build_model(recipe)
+            loaded = build_model(recipe)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: its recipe cannot be used ({error!r})") from error
     try:
-        model.load_state_dict(tensors)
+        loaded.load_state_dict(tensors)
     except RuntimeError as error:
         raise ValueError(f"{path}: the weights do not fit the recipe ({error})") from error
-    return model.eval(), facts
+    return loaded.eval(), facts
 
 
 def write_state(path: Path, state: TrainingState) -> None:
@@ -88,6 +108,16 @@ def read_state(path: Path) -> TrainingState:
         ValueError: If the file is not such a state; the message names it.
     """
     return TrainingState(*_read(path))
+
+
+def _halved(name: str, tensor: Tensor) -> Tensor:
+    """Return a tensor in float16 if it holds fractions."""
+    if not tensor.is_floating_point():
+        return tensor
+    halved = tensor.half()
+    if not bool(halved.isfinite().all()):
+        raise ValueError(f"{name} has a value beyond float16, {float(tensor.abs().max()):g}")
+    return halved
 
 
 def _write(path: Path, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:

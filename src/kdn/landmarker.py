@@ -15,6 +15,7 @@ from torch import Tensor
 
 from kdn.checkpoint import load_model
 from kdn.data import crop_of_box, warp
+from kdn.data.crop import square_of_box
 from kdn.density import GaussianDensity, KernelDensity
 from kdn.detect import Detection, Detector, detector_named
 from kdn.faces import Box, Face, face_score
@@ -25,17 +26,34 @@ from kdn.model import LandmarkModel
 
 __all__ = ["Landmarker", "load"]
 
-_OFF_CENTRE = 0.08
-_OFF_SIZE = 0.12
+_OFF_CENTRE = 0.05
+_OFF_SIZE = 0.08
 """How far the box of the landmarks may be from the one that was cropped by, as a share of its size
 (on each axis) and of its logarithm, before the face is cropped again."""
 
+_WORSE = 0.05
+"""By how much less the second crop may score: a box that is too small shows the face larger, which
+makes the first one look surer than it is."""
 
-def load(model: str | Path, *, device: str = "cpu", mirror: bool | None = None) -> Landmarker:
-    """Return a landmarker from a checkpoint.
+_EDGE = 0.02
+"""A landmark within this share of the crop's side from its edge may lie beyond it."""
+
+_PASSES = 3
+"""Crops of one face after the first, at most: a chin that is cut off comes in step by step."""
+
+_LIKELY = 4.0
+"""How many times smaller or larger than its box a face may turn out; beyond, the landmarks are
+wrong rather than the box, and no crop follows from them."""
+
+
+def load(
+    model: str | Path = "face68", *, device: str = "cpu", mirror: bool | None = None
+) -> Landmarker:
+    """Return a landmarker from a model of the package or a checkpoint.
 
     Args:
-        model: The path of a checkpoint that `kdn train` wrote.
+        model: The name of a model that comes with the package (`face68`), or the path of a
+            checkpoint that `kdn train` wrote.
         device: Where it runs, as torch names it.
         mirror: Average with the mirrored crop, for twice the time; None where the head can.
 
@@ -44,7 +62,7 @@ def load(model: str | Path, *, device: str = "cpu", mirror: bool | None = None) 
         ValueError: If the file is no checkpoint.
 
     Example:
-        >>> model = load("runs/mine/best.safetensors")  # doctest: +SKIP
+        >>> model = load("face68")  # doctest: +SKIP
         >>> for face in model("photo.jpg"):  # doctest: +SKIP
         ...     print(face.landmarks, face.uncertainty)
     """
@@ -128,8 +146,9 @@ class Landmarker:
                 of pictures, a list of such lists. None to ask the detector.
             detector: `haar`, `yunet:FILE`, `none` (the whole picture is a face), or any function
                 from an RGB array to detections; asked where no boxes are given.
-            again: Crop again by the box of the landmarks that were found. True: every face; None:
-                where that box is another than the one that was cropped by; False: never.
+            again: Crop again by the box of the landmarks that were found. True: every face, once;
+                None: where that box is another than the one that was cropped by or a landmark
+                lies at the edge of the crop, up to three times; False: never.
             batch: Crops per pass through the network.
 
         Raises:
@@ -161,18 +180,32 @@ class Landmarker:
             for box, score in _asked(picture, given, find)
         ]
         faces = list(self._found(pictures, places, batch))
-        if again is not False:
-            poor = [i for i, face in enumerate(faces) if _has_area(face) and (again or _poor(face))]
-            moved = [
-                _Place(places[i].image, faces[i].landmark_box, places[i].detection) for i in poor
-            ]
+        waiting = [] if again is False else [i for i, face in enumerate(faces) if _can_follow(face)]
+        for _ in range(1 if again else _PASSES):
+            poor = [i for i in waiting if again or self._poor(faces[i])]
+            moved = [replace(places[i], bbox=faces[i].landmark_box) for i in poor]
+            waiting = []
             for index, face in zip(poor, self._found(pictures, moved, batch), strict=True):
-                if again or face.score >= faces[index].score:
+                if again or face.score >= faces[index].score - _WORSE:
                     faces[index] = face
+                    waiting += [index] if _can_follow(face) else []
         result: list[list[Face]] = [[] for _ in pictures]
         for place, face in zip(places, faces, strict=True):
             result[place.image].append(face)
         return result
+
+    def _poor(self, face: Face) -> bool:
+        """Return whether a face was not cropped by the box of its landmarks, or is cut off."""
+        old, new = np.array(face.bbox).reshape(2, 2), np.array(face.landmark_box).reshape(2, 2)
+        sides = [float(side) for side in new[1] - new[0]]
+        size = math.sqrt(sides[0] * sides[1])
+        was = (old[1] - old[0]).sum()
+        shift = np.abs(new.mean(axis=0) - old.mean(axis=0)).max() / size
+        if bool(shift > _OFF_CENTRE) or abs(math.log(sum(sides) / was)) > _OFF_SIZE:
+            return True
+        (x, y), side = square_of_box(face.bbox, self.model.recipe.data.context)
+        outermost = float(np.abs(new - (x, y)).max())
+        return outermost > (0.5 - _EDGE) * side and not np.allclose(old, new, atol=0.005 * size)
 
     def _found(
         self, pictures: list[np.ndarray], places: list[_Place], batch: int
@@ -232,20 +265,11 @@ def _row(density: KernelDensity | GaussianDensity, row: int) -> KernelDensity | 
     )
 
 
-def _has_area(face: Face) -> bool:
-    """Return whether the landmarks lie apart, so that a crop can follow from them."""
-    x0, y0, x1, y1 = face.landmark_box
-    return math.isfinite(x1 - x0 + y1 - y0) and x1 > x0 and y1 > y0
-
-
-def _poor(face: Face) -> bool:
-    """Return whether a face was cropped by a box that is not that of its landmarks."""
+def _can_follow(face: Face) -> bool:
+    """Return whether a crop can follow from the landmarks: they are no point, line or cloud."""
     old, new = np.array(face.bbox).reshape(2, 2), np.array(face.landmark_box).reshape(2, 2)
-    sides = [float(side) for side in new[1] - new[0]]
-    size = math.sqrt(sides[0] * sides[1])
-    was = (old[1] - old[0]).sum()
-    shift = np.abs(new.mean(axis=0) - old.mean(axis=0)).max() / size
-    return bool(shift > _OFF_CENTRE) or abs(math.log(sum(sides) / was)) > _OFF_SIZE
+    factors = (new[1] - new[0]) / (old[1] - old[0])
+    return bool((factors > 1 / _LIKELY).all() and (factors < _LIKELY).all())
 
 
 def _can_mirror(model: LandmarkModel) -> bool:

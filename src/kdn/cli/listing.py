@@ -11,7 +11,8 @@ __all__ = ["Listing"]
 
 
 class Listing:
-    """Prints each face's landmarks with their error bars, in image pixels, on standard output.
+    """Prints each face's landmarks with their error bars, in image pixels, on standard output;
+    landmarks are counted from 0.
 
     The error bar is the standard deviation on each axis.
     """
@@ -26,7 +27,7 @@ class Listing:
             print(f"{where}: {who}, score {face.score:.2f}, box {x0}, {y0} to {x1}, {y1}")
             names = face.markup.names or ("",) * len(face.landmarks)
             for index, ((x, y), covariance, name) in enumerate(
-                zip(face.landmarks, face.covariances, names, strict=True), 1
+                zip(face.landmarks, face.covariances, names, strict=True)
             ):
                 across, down = (math.sqrt(covariance[i, i]) for i in (0, 1))
                 print(

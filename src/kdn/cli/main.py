@@ -12,6 +12,7 @@ from jsonargparse import ArgumentParser
 
 from kdn.cli.command import Command
 from kdn.cli.evaluate import EVALUATE
+from kdn.cli.export import EXPORT
 from kdn.cli.figures import FIGURES
 from kdn.cli.lint_table import LINT_TABLE
 from kdn.cli.predict import PREDICT
@@ -27,6 +28,7 @@ _COMMANDS: Mapping[str, Command] = {
     "figures": FIGURES,
     "lint-table": LINT_TABLE,
     "study": STUDY,
+    "export": EXPORT,
 }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,6 +19,7 @@ from kdn.boxes import match_boxes, read_boxes
 from kdn.cli.command import Command
 from kdn.cli.listing import Listing
 from kdn.data import join_samples, load_samples
+from kdn.data.pts import PICTURE_SUFFIXES
 from kdn.detect import detector_named
 from kdn.inputs import Input, expand_inputs
 from kdn.landmarker import Landmarker, load
@@ -31,7 +34,7 @@ _OVERLAYS = "kdn-overlays"
 
 
 def _predict(
-    model: str,
+    model: str = "face68",
     inputs: list[str] | None = None,
     data: list[str] | None = None,
     out: list[str] | None = None,
@@ -51,7 +54,7 @@ def _predict(
     """Find landmarks with their densities in pictures and videos, or on labelled data.
 
     Args:
-        model: A checkpoint of kdn train.
+        model: The model that comes with the package, or a checkpoint of kdn train.
         inputs: Pictures, videos, folders, patterns, a camera's number, or - for a list of files
             on standard input.
         data: Labelled data instead.
@@ -71,17 +74,29 @@ def _predict(
         mirror: Average with the mirrored crop, for twice the time; by default pictures are, and
             labelled data are not.
     """
-    if bool(inputs) == bool(data):
+    if inputs and data:
         raise ValueError("name either pictures or videos, or --data, and not both")
+    if not inputs and not data:
+        raise ValueError(
+            "nothing to look at: name pictures or videos, or --data; pictures come before --out "
+            "and --draw, which take all that follows them"
+        )
+    if batch < 1:
+        raise ValueError(f"batch must be at least 1, got {batch}")
     place = str(_device(device))
     if data:
         labelled = _Labelled(data, decoder, batch, maps)
         return labelled.predict(load(model, device=place, mirror=bool(mirror)), model, out or [])
+    if decoder != "default" or maps:
+        raise ValueError("--decoder and --maps are for labelled data (--data)")
+    for target in out or []:
+        _refuse_pictures(target)
     landmarker = load(model, device=place, mirror=mirror)
     listed = expand_inputs(inputs or [], stdin=sys.stdin)
     names = [entry.name for entry in listed if entry.kind != "missing"]
     summary = Summary()
-    given, unused = _given_boxes(boxes, names, summary)
+    pictures = [entry.name for entry in listed if entry.kind == "image"]
+    given, unused = _given_boxes(boxes, pictures, summary)
     drawing = None
     if overlay != "none":
         options: dict[str, Any] = {"level": level, "uncertain": _length(uncertain)}
@@ -137,6 +152,12 @@ def _given_boxes(
 def _drawing(folder: str, listed: list[Input], overwrite: bool, options: dict[str, Any]) -> Drawing:
     """Return where overlays go: `.png` files of pictures and `.mp4` files of videos."""
     draw_faces(np.zeros((1, 2, 3), np.uint8), [], **options)  # raises before anything is done
+    place = Path(folder).absolute()
+    if any(Path(entry.name).absolute().parent == place for entry in listed):
+        raise ValueError(f"overlay must be another folder than that of the pictures, got {folder}")
+    nearest = next(parent for parent in (place, *place.parents) if parent.exists())
+    if not os.access(nearest, os.W_OK):
+        raise ValueError(f"overlay: {nearest} cannot be written to")
     pictures = [entry.name for entry in listed if entry.kind == "image"]
     videos = [entry.name for entry in listed if entry.kind in ("video", "camera")]
     return Drawing(
@@ -148,12 +169,27 @@ def _drawing(folder: str, listed: list[Input], overwrite: bool, options: dict[st
 
 def _length(text: str | None) -> float | str | None:
     """Return a threshold as a number of pixels, or as the share it is."""
-    if text is None or text.endswith("%"):
-        return text
+    if text is None:
+        return None
     try:
-        return float(text)
+        length = float(text.removesuffix("%"))
     except ValueError:
-        raise ValueError(f"uncertain must be pixels or a share such as 3%, got {text!r}") from None
+        length = math.nan
+    if not 0 < length < math.inf:
+        raise ValueError(f"uncertain must be pixels or a share such as 3%, above 0, got {text!r}")
+    return text if text.endswith("%") else length
+
+
+def _refuse_pictures(target: str) -> None:
+    """Raise if an output is a folder of pictures, which was rather meant as an input."""
+    folder = Path(target)
+    if target.endswith("/") or not folder.is_dir():
+        return
+    if any(path.suffix.lower() in PICTURE_SUFFIXES for path in folder.iterdir()):
+        raise ValueError(
+            f"out: {target} holds pictures; inputs come before --out, or write {target}/ to have "
+            f".pts files put there"
+        )
 
 
 @dataclass(frozen=True)
@@ -235,7 +271,7 @@ PREDICT = Command(
         },
         "--overwrite": {
             "action": "store_true",
-            "help": "Replace .pts files and overlays of an earlier run.",
+            "help": "Replace .pts files and pictures in the folder of overlays.",
         },
     },
 )

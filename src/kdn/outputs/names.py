@@ -47,7 +47,7 @@ class OutputNames:
             if suffix == ".pts" and any(path.with_suffix(s).exists() for s in PICTURE_SUFFIXES):
                 raise ValueError(f"{path}: is the label of the picture beside it, not overwritten")
             if not overwrite:
-                raise ValueError(f"{path}: is there already; name another folder, or overwrite")
+                raise ValueError(f"{path}: is there already; name another folder, or --overwrite")
 
     def path(self, file: str, *, frame: int | None = None, face: int | None = None) -> Path:
         """Return a path that was not given before.

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TextIO, runtime_checkable
 
 from kdn.markup import Markup
 from kdn.outputs.csv_file import CsvRows
@@ -115,5 +115,44 @@ def _format_of(target: str | Path) -> str:
 def _streamed(path: Path, opened: Callable[[TextSink], Output]) -> Iterator[Output]:
     """Yield a writer to a file that grows as pictures are done."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", encoding="utf-8", newline="") as stream:
-        yield opened(stream)
+    new = not path.exists()
+    with open(path, "a", encoding="utf-8", newline="") as stream:
+        late = _Late(stream)
+        output = opened(late)
+        late.ready = True
+        try:
+            yield output
+            late.begin()
+        finally:
+            if new and not late.begun:
+                path.unlink()
+
+
+class _Late:
+    """A file that is emptied when the first picture is done, so that a run that never gets there
+    loses nothing; what is written before `ready` (a header) waits until then.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream, self.held = stream, ""
+        self.ready = self.begun = False
+
+    def write(self, text: str, /) -> None:
+        """Take text."""
+        if not self.ready:
+            self.held += text
+            return
+        self.begin()
+        self.stream.write(text)
+
+    def begin(self) -> None:
+        """Empty the file and write what has waited, the first time."""
+        if not self.begun:
+            self.begun = True
+            self.stream.seek(0)
+            self.stream.truncate()
+            self.stream.write(self.held)
+
+    def flush(self) -> None:
+        """Pass on what was written."""
+        self.stream.flush()

@@ -190,6 +190,8 @@ def _heatmap(window: Window, face: FoundFace) -> None:
     height, width = window.pixels.shape[:2]
     heat = heat_of(density, window.corner, height=height, width=width)
     rows, columns = np.nonzero(heat > 0.01)
+    if not len(rows):  # a face smaller than a pixel
+        return
     heat = np.minimum(heat[rows, columns], 1.0)
     scaled = np.rint(255 * heat).astype(np.uint8)[:, None]
     colours = cv2.applyColorMap(scaled, cv2.COLORMAP_INFERNO)[:, 0, ::-1].astype(np.float32)

@@ -1,0 +1,55 @@
+"""`kdn export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from kdn.checkpoint import load_model, save_model
+from kdn.cli.command import Command
+from kdn.models import model_path
+
+__all__ = ["EXPORT"]
+
+
+def _export(
+    model: str,
+    out: Path,
+    half: bool = False,
+    licence: str | None = None,
+    card: Path | None = None,
+) -> int:
+    """Write a model for others to use: smaller, with its licence and a model card inside.
+
+    Args:
+        model: A checkpoint of kdn train, or the name of a packaged model.
+        out: File to write, .safetensors.
+        half: Round the weights to 16 bits, for half the size.
+        licence: Under which terms others may use it.
+        card: A text file that says what it was trained on, how good it is and where it fails.
+    """
+    if out.suffix != ".safetensors":
+        raise ValueError(f"out must end in .safetensors, got {out}")
+    if out.exists() and out.samefile(model_path(model)):
+        raise ValueError(f"out must be another file than the model, got {out}")
+    loaded, facts = load_model(model)
+    facts = {name: value for name, value in facts.items() if name not in ("recipe", "format")}
+    if licence is not None:
+        facts["licence"] = licence
+    if card is not None:
+        facts["card"] = card.read_text(encoding="utf-8")
+    save_model(out, loaded, facts, half=half)
+    print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+EXPORT = Command(
+    _export,
+    "write a model for others to use, at half the size if wanted",
+    {
+        "--half": {
+            "action": "store_true",
+            "help": "Round the weights to 16 bits, for half the size.",
+        },
+    },
+)
+"""The command as the parser of `kdn` takes it in."""
