@@ -13,9 +13,9 @@ LAYERS = (
     ("kdn", "cli"),
     ("annotate", "study"),
     ("landmarker",),
-    ("train", "predict", "evaluate", "track", "figures", "lint", "outputs", "overlay"),
+    ("train", "calibrate", "predict", "evaluate", "track", "figures", "lint", "outputs", "overlay"),
     ("model", "checkpoint", "predictions", "faces"),
-    ("heads", "networks", "data", "metrics", "detect", "boxes"),
+    ("heads", "networks", "data", "metrics", "detect", "boxes", "recalibration"),
     ("density",),
     ("coordinates", "files", "grid", "images", "inputs", "markup", "models", "recipe"),
 )

@@ -30,9 +30,13 @@ __version__ = "0.1.0"
 
 
 def load(
-    model: str | Path = "face68", *, device: str = "cpu", mirror: bool | None = None
+    model: str | Path = "face68",
+    *,
+    device: str = "cpu",
+    mirror: bool | None = None,
+    calibrated: bool = True,
 ) -> Landmarker:
     """Return a landmarker, of the package's model or a checkpoint; see `kdn.landmarker.load`."""
     from kdn.landmarker import load  # OpenCV and the rest, which densities alone do not need
 
-    return load(model, device=device, mirror=mirror)
+    return load(model, device=device, mirror=mirror, calibrated=calibrated)

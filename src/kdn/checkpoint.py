@@ -19,11 +19,14 @@ from torch import Tensor
 from kdn.files import replacing
 from kdn.model import LandmarkModel, build_model
 from kdn.models import MODELS, model_path
+from kdn.recalibration import Recalibration
 from kdn.recipe import Recipe
 
 __all__ = ["TrainingState", "load_model", "read_state", "save_model", "write_state"]
 
 _FORMAT = 1
+_RECALIBRATED = {False: "recalibration.plain.", True: "recalibration.mirrored."}
+"""What the names of a recalibration's tensors begin with, in a model's file."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ def save_model(
 ) -> None:
     """Write the weights of a model with its recipe and facts about them (epoch, scores).
 
+    Its recalibrations, if it has any, are written too, and never rounded.
+
     Args:
         path: File to write; replaced at once if it exists.
         model: What is saved.
@@ -56,6 +61,13 @@ def save_model(
     tensors = model.state_dict()
     if half:
         tensors = {name: _halved(name, tensor) for name, tensor in tensors.items()}
+    stored = {}
+    for mirror, found in model.recalibrations.items():
+        prefix = _RECALIBRATED[mirror]
+        tensors |= {prefix + name: tensor for name, tensor in found.tensors().items()}
+        stored[prefix] = dict(found.facts)
+    facts = {name: value for name, value in facts.items() if name != "recalibration"}
+    facts |= {"recalibration": stored} if stored else {}
     _write(path, tensors, {**facts, "recipe": model.recipe.as_dict()})
 
 
@@ -89,6 +101,10 @@ def load_model(model: str | Path) -> tuple[LandmarkModel, dict[str, Any]]:
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: its recipe cannot be used ({error!r})") from error
     try:
+        loaded.recalibrations = _recalibrations(tensors, facts.get("recalibration", {}))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: its recalibration cannot be used ({error!r})") from error
+    try:
         loaded.load_state_dict(tensors)
     except RuntimeError as error:
         raise ValueError(f"{path}: the weights do not fit the recipe ({error})") from error
@@ -108,6 +124,17 @@ def read_state(path: Path) -> TrainingState:
         ValueError: If the file is not such a state; the message names it.
     """
     return TrainingState(*_read(path))
+
+
+def _recalibrations(tensors: dict[str, Tensor], facts: dict[str, Any]) -> dict[bool, Recalibration]:
+    """Return the recalibrations of a file, taking their tensors out of those of the model."""
+    result = {}
+    for mirror, prefix in _RECALIBRATED.items():
+        own = [name for name in tensors if name.startswith(prefix)]
+        if own or prefix in facts:
+            parts = {name.removeprefix(prefix): tensors.pop(name) for name in own}
+            result[mirror] = Recalibration.of_tensors(parts, facts[prefix])
+    return result
 
 
 def _halved(name: str, tensor: Tensor) -> Tensor:

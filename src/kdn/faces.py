@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from jaxtyping import Float64
 
 from kdn.density import MappedDensity
 from kdn.markup import Markup
+from kdn.recalibration import Recalibration
 
 __all__ = ["Face", "face_score"]
 
@@ -35,6 +37,7 @@ class Face:
         markup: What the landmarks are.
         density: Of every landmark, batch shape `(L,)`.
         detection: The detector's own score; NaN where the box was given.
+        recalibration: Of the model; the density is adjusted already.
     """
 
     bbox: Box
@@ -45,6 +48,28 @@ class Face:
     markup: Markup
     density: MappedDensity
     detection: float = math.nan
+    recalibration: Recalibration = field(default_factory=Recalibration)
+
+    def hdr_level(self, points: Float64[np.ndarray, "L 2"]) -> Float64[np.ndarray, " L"]:
+        """Return the least nominal level whose region holds each landmark's point.
+
+        A 90 % region, say, is all points with a level of at most 0.9. Where the model is
+        recalibrated it holds the true landmark in at least 90 % of faces like those of the
+        calibration.
+
+        Args:
+            points: One per landmark, image px.
+        """
+        given = torch.from_numpy(points).to(self.density.mean)
+        return self.recalibration.hdr_level(self.density, given).double().cpu().numpy()
+
+    def own_level(self, nominal: float) -> Float64[np.ndarray, " L"]:
+        """Return the level of each landmark's own density whose region is that of a nominal level.
+
+        What `density.hdr_level` is compared with, and what ellipses are drawn for; the nominal
+        level itself where the model is not recalibrated.
+        """
+        return self.recalibration.own_level(nominal, len(self.landmarks))
 
     @property
     def landmark_box(self) -> Box:

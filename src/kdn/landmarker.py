@@ -47,7 +47,11 @@ wrong rather than the box, and no crop follows from them."""
 
 
 def load(
-    model: str | Path = "face68", *, device: str = "cpu", mirror: bool | None = None
+    model: str | Path = "face68",
+    *,
+    device: str = "cpu",
+    mirror: bool | None = None,
+    calibrated: bool = True,
 ) -> Landmarker:
     """Return a landmarker from a model of the package or a checkpoint.
 
@@ -56,6 +60,7 @@ def load(
             checkpoint that `kdn train` wrote.
         device: Where it runs, as torch names it.
         mirror: Average with the mirrored crop, for twice the time; None where the head can.
+        calibrated: Recalibrate densities and levels as the model says, if `kdn calibrate` wrote it.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -67,6 +72,8 @@ def load(
         ...     print(face.landmarks, face.uncertainty)
     """
     loaded, facts = load_model(model)
+    if not calibrated:
+        loaded.recalibrations = {}
     return Landmarker(loaded.to(device), mirror=mirror, facts=facts)
 
 
@@ -97,7 +104,7 @@ class Landmarker:
     ):
         self.model = model
         self.facts = dict(facts or {})
-        self.mirror = _can_mirror(model) if mirror is None else mirror
+        self.mirror = model.can_mirror if mirror is None else mirror
 
     @property
     def markup(self) -> Markup:
@@ -248,6 +255,7 @@ class Landmarker:
             markup=self.markup,
             density=mapped,
             detection=place.detection,
+            recalibration=self.model.recalibration(self.mirror),
         )
         return replace(face, score=face_score(uncertainty, face.landmark_box))
 
@@ -270,11 +278,6 @@ def _can_follow(face: Face) -> bool:
     old, new = np.array(face.bbox).reshape(2, 2), np.array(face.landmark_box).reshape(2, 2)
     factors = (new[1] - new[0]) / (old[1] - old[0])
     return bool((factors > 1 / _LIKELY).all() and (factors < _LIKELY).all())
-
-
-def _can_mirror(model: LandmarkModel) -> bool:
-    """Return whether a head's densities can be averaged with their mirror images."""
-    return model.recipe.head.name in ("kdn_gaussian", "kdn_uniform", "softlabel")
 
 
 def _asked(

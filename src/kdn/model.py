@@ -13,6 +13,7 @@ from kdn.density import GaussianDensity, KernelDensity
 from kdn.heads import Head, build_head, mirror_average
 from kdn.markup import Markup, markup_named
 from kdn.networks import FAN, ResNet
+from kdn.recalibration import Recalibration
 from kdn.recipe import Recipe
 
 __all__ = ["LandmarkModel", "build_model", "load_initial_weights"]
@@ -29,6 +30,10 @@ class LandmarkModel(nn.Module):
         network: Gives a list of outputs, one per stack.
         head: Turns one of them into densities.
         markup: What the landmarks are.
+
+    Attributes:
+        recalibrations: What `kdn calibrate` found, for densities averaged with those of the
+            mirrored crop (True) and others (False); empty before.
     """
 
     mean: Tensor
@@ -40,6 +45,7 @@ class LandmarkModel(nn.Module):
         self.network = network
         self.head = head
         self.markup = markup
+        self.recalibrations: dict[bool, Recalibration] = {}
         self.register_buffer("mean", torch.tensor(_MEAN).view(3, 1, 1), persistent=False)
         self.register_buffer("deviation", torch.tensor(_DEVIATION).view(3, 1, 1), persistent=False)
 
@@ -56,6 +62,8 @@ class LandmarkModel(nn.Module):
     def density(self, crops: Tensor, *, mirror: bool = False) -> KernelDensity | GaussianDensity:
         """Return every landmark's density, batch shape `(batch, landmarks)`, in crop pixels.
 
+        It is adjusted where the model has been recalibrated.
+
         Args:
             crops: As for `forward`.
             mirror: Average with the density of the mirrored crops, turned back.
@@ -64,13 +72,44 @@ class LandmarkModel(nn.Module):
             ValueError: If `mirror` is set and the head's densities cannot be averaged: those of a
                 vector, or with kernels that differ from cell to cell.
         """
-        density = self.head.density(self(crops)[-1])
-        if not mirror:
+        outputs = self(crops)[-1]
+        density = self.density_of(outputs, self(crops.flip(-1))[-1] if mirror else None)
+        return self.recalibration(mirror).adjusted(density)
+
+    def density_of(
+        self,
+        outputs: Float[Tensor, "batch ..."],
+        mirrored: Float[Tensor, "batch ..."] | None = None,
+    ) -> KernelDensity | GaussianDensity:
+        """Return the densities of the network's last outputs, not recalibrated.
+
+        Args:
+            outputs: Of crops.
+            mirrored: Of the mirrored crops, whose densities are averaged in.
+
+        Raises:
+            ValueError: As `density`.
+        """
+        density = self.head.density(outputs)
+        if mirrored is None:
             return density
-        mirrored = self.head.density(self(crops.flip(-1))[-1])
-        if isinstance(density, GaussianDensity) or isinstance(mirrored, GaussianDensity):
+        other = self.head.density(mirrored)
+        if isinstance(density, GaussianDensity) or isinstance(other, GaussianDensity):
             raise ValueError(f"mirror must be False for the head {self.recipe.head.name}, got True")
-        return mirror_average(density, mirrored, self.markup.flip)
+        return mirror_average(density, other, self.markup.flip)
+
+    @property
+    def can_mirror(self) -> bool:
+        """Whether the head's densities can be averaged with those of the mirrored crop."""
+        return self.recipe.head.name in ("kdn_gaussian", "kdn_uniform", "softlabel")
+
+    def recalibration(self, mirror: bool) -> Recalibration:
+        """Return the recalibration that goes with such densities; one that changes nothing if none.
+
+        Args:
+            mirror: Whether they are averaged with those of the mirrored crop.
+        """
+        return self.recalibrations.get(mirror, Recalibration())
 
 
 def build_model(recipe: Recipe) -> LandmarkModel:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from kdn.data import CropDataset, Sample
+from kdn.data import CropDataset, Sample, read_batches
 from kdn.density import GaussianDensity, KernelDensity
 from kdn.grid import Affine, Grid
 from kdn.heads import Head
 from kdn.model import LandmarkModel
 from kdn.predictions import DECODERS, Maps, Predictions
+from kdn.recalibration import Recalibration
 
 __all__ = ["predict"]
 
@@ -67,11 +68,11 @@ def predict(
     names: list[tuple[str, str, tuple[float, ...]]] = []
     drawn: list[dict[str, np.ndarray]] = []
     grid: Grid | None = None
-    for chunk, items in _batches(dataset, batch, problems):
+    for chunk, items in read_batches(dataset, batch, problems):
         inputs = default_collate(items)
         with torch.inference_mode():
             density = model.density(inputs["image"].to(model.mean.device), mirror=mirror)
-            rows.append(_columns(density, inputs, model.head))
+            rows.append(_columns(density, inputs, model.head, model.recalibration(mirror)))
             if isinstance(density, KernelDensity) and sum(map(_length, drawn)) < maps:
                 grid = density.grid.refine(_finer(density.grid))
                 drawn.append(_maps(density, inputs, maps - sum(map(_length, drawn))))
@@ -81,9 +82,15 @@ def predict(
     if not rows:
         raise ValueError("samples must hold at least one that can be read")
     columns = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
-    facts = {"markup": model.markup.name, "decoder": chosen, "head": model.recipe.head.name}
+    facts: dict[str, Any] = {
+        "markup": model.markup.name,
+        "decoder": chosen,
+        "head": model.recipe.head.name,
+    }
     if mirror:
         facts["mirror"] = "averaged"
+    if mirror in model.recalibrations:
+        facts["recalibration"] = model.recalibrations[mirror].summary()
     facts["version"] = importlib.metadata.version("kdn")
     predictions = Predictions(
         id=tuple(name for name, _, _ in names),
@@ -102,31 +109,11 @@ def predict(
     )
 
 
-def _batches(
-    dataset: CropDataset, batch: int, problems: list[str] | None
-) -> Iterator[tuple[list[Sample], list[dict[str, Tensor]]]]:
-    """Yield samples with their items, batch by batch, leaving out what cannot be read."""
-    chunk: list[Sample] = []
-    items: list[dict[str, Tensor]] = []
-    for index in range(len(dataset)):
-        try:
-            item = dataset[index]
-        except (OSError, ValueError) as error:
-            if problems is None:
-                raise
-            problems.append(str(error))
-            continue
-        chunk.append(dataset.samples[index])
-        items.append(item)
-        if len(items) == batch:
-            yield chunk, items
-            chunk, items = [], []
-    if items:
-        yield chunk, items
-
-
 def _columns(
-    density: KernelDensity | GaussianDensity, inputs: dict[str, Tensor], head: Head
+    density: KernelDensity | GaussianDensity,
+    inputs: dict[str, Tensor],
+    head: Head,
+    levels: Recalibration,
 ) -> dict[str, np.ndarray]:
     """Return the columns of one batch, in image pixels."""
     crop_to_image = Affine.of_matrix(inputs["crop_to_image"])
@@ -147,7 +134,7 @@ def _columns(
     missing = ~valid
     columns["target"] = target.masked_fill(missing.unsqueeze(-1), torch.nan)
     columns["log_prob"] = log_prob.masked_fill(missing, torch.nan)
-    columns["hdr_level"] = density.hdr_level(points).cpu().masked_fill(missing, torch.nan)
+    columns["hdr_level"] = levels.hdr_level(density, points).cpu().masked_fill(missing, torch.nan)
     columns["valid"], columns["visible"] = valid, inputs["visible"]
     columns["crop_to_image"] = crop_to_image.matrix
     exact = ("valid", "visible")

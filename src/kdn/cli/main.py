@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from jsonargparse import ArgumentParser
 
+from kdn.cli.calibrate import CALIBRATE
 from kdn.cli.command import Command
 from kdn.cli.evaluate import EVALUATE
 from kdn.cli.export import EXPORT
@@ -24,6 +25,7 @@ __all__ = ["build_parser", "main"]
 _COMMANDS: Mapping[str, Command] = {
     "train": TRAIN,
     "predict": PREDICT,
+    "calibrate": CALIBRATE,
     "evaluate": EVALUATE,
     "figures": FIGURES,
     "lint-table": LINT_TABLE,

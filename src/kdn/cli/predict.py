@@ -50,6 +50,7 @@ def _predict(
     maps: int = 0,
     device: str = "auto",
     mirror: bool | None = None,
+    calibrated: bool = True,
 ) -> int:
     """Find landmarks with their densities in pictures and videos, or on labelled data.
 
@@ -73,6 +74,7 @@ def _predict(
         device: Where the network runs, as torch names it; auto takes a GPU if there is one.
         mirror: Average with the mirrored crop, for twice the time; by default pictures are, and
             labelled data are not.
+        calibrated: Recalibrate densities and levels as kdn calibrate found, if it wrote the model.
     """
     if inputs and data:
         raise ValueError("name either pictures or videos, or --data, and not both")
@@ -86,12 +88,13 @@ def _predict(
     place = str(_device(device))
     if data:
         labelled = _Labelled(data, decoder, batch, maps)
-        return labelled.predict(load(model, device=place, mirror=bool(mirror)), model, out or [])
+        landmarker = load(model, device=place, mirror=bool(mirror), calibrated=calibrated)
+        return labelled.predict(landmarker, model, out or [])
     if decoder != "default" or maps:
         raise ValueError("--decoder and --maps are for labelled data (--data)")
     for target in out or []:
         _refuse_pictures(target)
-    landmarker = load(model, device=place, mirror=mirror)
+    landmarker = load(model, device=place, mirror=mirror, calibrated=calibrated)
     listed = expand_inputs(inputs or [], stdin=sys.stdin)
     names = [entry.name for entry in listed if entry.kind != "missing"]
     summary = Summary()

@@ -8,7 +8,8 @@ from kdn.data.augment import (
     occluded,
 )
 from kdn.data.crop import crop_of_box, warp
-from kdn.data.dataset import CropDataset, init_worker
+from kdn.data.dataset import CropDataset, init_worker, read_batches
+from kdn.data.held_out import held_out_samples, training_and_validation
 from kdn.data.ibug import read_ibug
 from kdn.data.merl_rav import read_merl_rav
 from kdn.data.pts import read_pts
@@ -27,16 +28,19 @@ __all__ = [
     "augmented_crop",
     "crop_of_box",
     "draw_augmentation",
+    "held_out_samples",
     "init_worker",
     "join_samples",
     "load_samples",
     "occluded",
     "picture_names",
+    "read_batches",
     "read_ibug",
     "read_image",
     "read_merl_rav",
     "read_pts",
     "split_by_picture",
     "tight_box",
+    "training_and_validation",
     "warp",
 ]

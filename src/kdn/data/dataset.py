@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -24,7 +24,7 @@ from kdn.data.sample import Sample
 from kdn.markup import Markup
 from kdn.recipe import AugmentRecipe, DataRecipe
 
-__all__ = ["CropDataset", "init_worker"]
+__all__ = ["CropDataset", "init_worker", "read_batches"]
 
 MIB = 2**20
 
@@ -147,6 +147,39 @@ class CropDataset(Dataset[dict[str, Tensor]]):
 def init_worker(worker: int) -> None:
     """Keep OpenCV to one thread; give this to a `DataLoader` as its `worker_init_fn`."""
     cv2.setNumThreads(0)
+
+
+def read_batches(
+    dataset: CropDataset, batch: int, problems: list[str] | None
+) -> Iterator[tuple[list[Sample], list[dict[str, Tensor]]]]:
+    """Yield samples with their items, batch by batch, leaving out what cannot be read.
+
+    Args:
+        dataset: Read in order.
+        batch: Samples at a time.
+        problems: Where to put one line about each sample that is left out; None to let it raise.
+
+    Raises:
+        OSError: If a picture cannot be read.
+        ValueError: If a sample cannot be used.
+    """
+    chunk: list[Sample] = []
+    items: list[dict[str, Tensor]] = []
+    for index in range(len(dataset)):
+        try:
+            item = dataset[index]
+        except (OSError, ValueError) as error:
+            if problems is None:
+                raise
+            problems.append(str(error))
+            continue
+        chunk.append(dataset.samples[index])
+        items.append(item)
+        if len(items) == batch:
+            yield chunk, items
+            chunk, items = [], []
+    if items:
+        yield chunk, items
 
 
 class _Cache:

@@ -11,7 +11,7 @@ from jaxtyping import Float64, UInt8
 
 from kdn.outputs import FoundFace
 from kdn.overlay.heat import heat_of
-from kdn.overlay.shapes import ellipse, ellipse_radius, face_size, unsure
+from kdn.overlay.shapes import ellipse, ellipse_radius, face_size, own_levels, unsure
 from kdn.overlay.strokes import Colour, Window, text_width
 
 __all__ = ["PARTS", "draw_faces"]
@@ -70,7 +70,8 @@ def draw_faces(
         rgb: The picture.
         faces: In image pixels, integer pixel centres.
         level: Share of the mass that the ellipses hold, of the Gaussian with the landmark's
-            covariance: their radius is `√(−2 ln(1 − level))` standard deviations.
+            covariance: their radius is `√(−2 ln(1 − level))` standard deviations, with the
+            landmark's own level (`Face.own_level`) where the model is recalibrated.
         what: Some of `PARTS`. `contours` join the landmarks along the mark-up's edges, `boxes`
             are each face's `bbox` with its score, `heatmaps` show each face's `density`: full
             colour at a mode, none where more than 99 % of the mass is denser.
@@ -104,8 +105,9 @@ def _draw(
     pens = _Pens.of(size, max(rgb.shape[:2]), bold=uncertain is not None)
     ellipses: list[Float64[np.ndarray, "points 2"]] = []
     if "ellipses" in what:
+        levels = own_levels(face, level).tolist()
         found = (
-            ellipse(face.landmarks[i], face.covariances[i], level) for i in np.where(marked)[0]
+            ellipse(face.landmarks[i], face.covariances[i], levels[i]) for i in np.where(marked)[0]
         )
         ellipses = [points for points in found if points is not None]
     spread = size * (0.6 if "heatmaps" in what else 0.1)  # densities reach beyond their points

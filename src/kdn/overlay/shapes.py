@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float64
 
 from kdn.outputs import FoundFace
 
-__all__ = ["ellipse", "ellipse_radius", "face_size", "unsure"]
+__all__ = ["ellipse", "ellipse_radius", "face_size", "own_levels", "unsure"]
 
 
 def ellipse_radius(level: float) -> float:
@@ -28,6 +28,16 @@ def ellipse_radius(level: float) -> float:
     if not 0.0 < level < 1.0:
         raise ValueError(f"level must be above 0 and below 1, got {level}")
     return math.sqrt(-2.0 * math.log1p(-level))
+
+
+def own_levels(face: FoundFace, level: float) -> Float64[np.ndarray, " L"]:
+    """Return the level that each landmark's ellipse is drawn for: the face's own for that.
+
+    At most 0.9999, which is 4.3 standard deviations: an ellipse can be drawn for no more than that.
+    """
+    own = getattr(face, "own_level", None)
+    levels = np.full(len(face.landmarks), level) if own is None else own(level)
+    return np.clip(levels, 1e-4, 0.9999)
 
 
 def ellipse(

@@ -6,7 +6,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from torch.optim import AdamW, Optimizer, RMSprop
 from torch.utils.data import DataLoader
 
 from kdn.checkpoint import read_state, save_model, write_state
-from kdn.data import CropDataset, Sample, init_worker, join_samples, load_samples, split_by_picture
+from kdn.data import CropDataset, init_worker, training_and_validation
 from kdn.files import replacing
 from kdn.markup import markup_named
 from kdn.model import LandmarkModel, build_model, load_initial_weights
@@ -185,7 +185,7 @@ class _Step(nn.Module):
 
 def _set_up(recipe: Recipe, fabric: Fabric) -> _Run:
     """Return a run with fresh weights and everything it needs."""
-    train_samples, valid_samples = _samples(recipe)
+    train_samples, valid_samples = training_and_validation(recipe.data)
     markup = markup_named(recipe.data.markup)
     seed = recipe.optimise.seed
     shared = {"markup": markup, "data": recipe.data, "seed": seed}
@@ -216,18 +216,6 @@ def _set_up(recipe: Recipe, fabric: Fabric) -> _Run:
     if average is not None:
         average.to(fabric.device).requires_grad_(False)
     return _Run(recipe, fabric, model, average, step, optimiser, batches, loader, dataset, valid)
-
-
-def _samples(recipe: Recipe) -> tuple[Sequence[Sample], Sequence[Sample]]:
-    """Return the training and the validation samples."""
-    data = recipe.data
-    if not data.train:
-        raise ValueError("data.train must name at least one source of training samples")
-    markup = markup_named(data.markup)
-    samples = join_samples([load_samples(source, markup) for source in data.train])
-    if data.valid:
-        return samples, join_samples([load_samples(source, markup) for source in data.valid])
-    return split_by_picture(samples, data.valid_fraction, seed=0)
 
 
 def _optimiser(recipe: Recipe, model: LandmarkModel) -> Optimizer:

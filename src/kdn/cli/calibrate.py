@@ -1,0 +1,118 @@
+"""`kdn calibrate`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from kdn.calibrate import calibrate
+from kdn.checkpoint import load_model, save_model
+from kdn.cli.command import Command
+from kdn.data import held_out_samples
+from kdn.models import model_path
+from kdn.recalibration import PARTS
+
+__all__ = ["CALIBRATE"]
+
+
+def _calibrate(
+    model: str,
+    out: Path,
+    data: list[str] | None = None,
+    fit: list[str] | None = None,
+    per_landmark: bool = False,
+    conformal: str = "landmark",
+    batch: int = 16,
+    quiet: bool = False,
+) -> int:
+    """Fit the densities of a model to labels that it was not trained on, and write the model anew.
+
+    Args:
+        model: A checkpoint of kdn train, or the name of a packaged model.
+        out: File to write, .safetensors: the model, whose predictions are recalibrated from now on.
+        data: Labelled samples.
+        fit: What is fitted.
+        per_landmark: Fit for every landmark what is otherwise one for all.
+        conformal: Regions that hold what they say: landmark (each landmark's), pooled (all
+            landmarks' on average), or none (the densities are taken at their word).
+        batch: Crops at a time.
+        quiet: Print the result only.
+    """
+    if out.suffix != ".safetensors":
+        raise ValueError(f"out must end in .safetensors, got {out}")
+    if out.exists() and out.samefile(model_path(model)):
+        raise ValueError(f"out must be another file than the model, got {out}")
+    if batch < 1:
+        raise ValueError(f"batch must be at least 1, got {batch}")
+    parts = list(PARTS if fit is None else fit)
+    if parts == ["none"]:
+        parts = []
+    loaded, facts = load_model(model)
+    problems: list[str] = []
+    samples = held_out_samples(loaded.recipe.data, data or [], problems=problems)
+    found = {}
+    for mirror in (False, True) if loaded.can_mirror else (False,):
+        name = "averaged with the mirrored crop" if mirror else "one crop"
+        result = calibrate(
+            loaded,
+            samples,
+            mirror=mirror,
+            parts=parts,
+            per_landmark=per_landmark,
+            conformal=conformal,
+            batch=batch,
+            problems=problems,
+            progress=None if quiet else lambda line: print(line, file=sys.stderr),
+        )
+        source = {"data": list(data or ["held out in training"])}
+        found[mirror] = replace(result, facts={**result.facts, **source})
+        print(f"{name}: {_said(found[mirror].summary())}")
+    loaded.recalibrations = found
+    save_model(out, loaded, {k: v for k, v in facts.items() if k not in ("recipe", "format")})
+    print(out)
+    for problem in dict.fromkeys(problems):
+        print(f"left out: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+def _said(summary: dict[str, object]) -> str:
+    """Return a line about a recalibration."""
+
+    def nll(name: str) -> str:
+        value = summary[name]
+        return "inf" if value is None else f"{value:.3f}"
+
+    line = f"{summary['faces']} faces, NLL {nll('nll')} → {nll('nll_adjusted')} nats per crop px²"
+    if "temperature" in summary:
+        variance = float(summary["added_variance"])  # type: ignore[arg-type]
+        line += (
+            f"; temperature {summary['temperature']:.3f}, bandwidth × "
+            f"{summary['bandwidth_factor']:.3f}, added deviation {variance**0.5:.3f} crop px"
+        )
+    return line
+
+
+CALIBRATE = Command(
+    _calibrate,
+    "fit a model's densities to labels that it was not trained on",
+    {
+        "--data": {
+            "nargs": "+",
+            "help": "Labelled samples, as for kdn train; of sources the model was trained on, only "
+            "what was held out then is taken; everything that was held out if left out.",
+        },
+        "--fit": {
+            "nargs": "+",
+            "help": "What is fitted: temperature, bandwidth, covariance (all three by default), or "
+            "none.",
+        },
+        "--per-landmark": {
+            "dest": "per_landmark",
+            "action": "store_true",
+            "help": "Fit for every landmark what is otherwise one for all.",
+        },
+        "--quiet": {"action": "store_true", "help": "Print the result only."},
+    },
+)
+"""The command as the parser of `kdn` takes it in."""

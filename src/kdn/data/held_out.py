@@ -1,0 +1,96 @@
+"""Which samples a recipe trains on, and which it keeps out of training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from kdn.data.sample import Sample
+from kdn.data.sources import load_samples
+from kdn.data.splits import Selection, join_samples, picture_names, split_by_picture
+from kdn.markup import markup_named
+from kdn.recipe import DataRecipe
+
+__all__ = ["held_out_samples", "training_and_validation"]
+
+
+def training_and_validation(
+    data: DataRecipe, *, problems: list[str] | None = None
+) -> tuple[Sequence[Sample], Sequence[Sample]]:
+    """Return the samples that are trained on, and those that are validated on.
+
+    Args:
+        data: Names the sources, and what is held out of them.
+        problems: Where to put one line about each file that cannot be used; None to let it raise.
+
+    Raises:
+        FileNotFoundError: If a source is not there.
+        ValueError: If there is no source to train on, or one cannot be used.
+    """
+    if not data.train:
+        raise ValueError("data.train must name at least one source of training samples")
+    samples = _joined(data.train, data, problems)
+    if data.valid:
+        return samples, _joined(data.valid, data, problems)
+    return split_by_picture(samples, data.valid_fraction, seed=0)
+
+
+def held_out_samples(
+    data: DataRecipe, sources: Sequence[str] = (), *, problems: list[str] | None = None
+) -> Sequence[Sample]:
+    """Return samples that were not trained on.
+
+    Args:
+        data: What was trained on.
+        sources: Where the samples are from. Of a source that was trained on there are only those
+            that were held out then; it is known by its path, which may end in the recipe's. Empty
+            for all that was held out.
+        problems: As for `training_and_validation`.
+
+    Raises:
+        FileNotFoundError: If a source is not there; to know what was held out of one that was
+            trained on, the others are needed too.
+        ValueError: If nothing was held out.
+    """
+    if not sources:
+        found = training_and_validation(data, problems=problems)[1] if data.train else []
+        if not len(found):
+            raise ValueError(
+                "data must name samples that were not trained on: this model's training held none "
+                f"out (data.valid_fraction {data.valid_fraction:g})"
+            )
+        return found
+    there = {source: _located(source, sources) for source in data.train}
+    trained = {place for place in there.values() if place in sources}
+    kept: set[str] = set()
+    if trained and not data.valid:
+        whole = _joined(tuple(there.values()), data, problems)
+        kept = set(picture_names(split_by_picture(whole, data.valid_fraction, seed=0)[1]))
+    parts = []
+    for source in sources:
+        part = load_samples(source, markup_named(data.markup), problems=problems)
+        names = picture_names(part)
+        rows = [i for i, name in enumerate(names) if source not in trained or name in kept]
+        if not rows and len(part):
+            raise ValueError(f"data must be samples that were not trained on, got {source}")
+        parts.append(Selection([(part, i) for i in rows], [names[i] for i in rows]))
+    return join_samples(parts)
+
+
+def _joined(
+    sources: Sequence[str], data: DataRecipe, problems: list[str] | None
+) -> Sequence[Sample]:
+    markup = markup_named(data.markup)
+    return join_samples([load_samples(source, markup, problems=problems) for source in sources])
+
+
+def _located(trained: str, sources: Sequence[str]) -> str:
+    """Return which of the sources is the one that was trained on; that itself if none is."""
+    if trained in sources:
+        return trained
+    for source in sources:
+        if ":" not in source and ":" not in trained:
+            own, parts = Path(source).expanduser().resolve(), Path(trained).expanduser().parts
+            if own.parts[-len(parts) :] == parts or own == Path(trained).expanduser().resolve():
+                return source
+    return trained
