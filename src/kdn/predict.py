@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from kdn.data import CropDataset, Sample
-from kdn.density import GaussianDensity, KernelDensity
+from kdn.density import GaussianDensity, KernelDensity, MappedDensity
 from kdn.grid import Affine, Grid
 from kdn.heads import Head
 from kdn.model import LandmarkModel
-from kdn.predictions import DECODERS, Maps, Predictions
+from kdn.predictions import AREA_LEVELS, DECODERS, Maps, Predictions
 
 __all__ = ["predict"]
 
@@ -148,12 +148,24 @@ def _columns(
     columns["target"] = target.masked_fill(missing.unsqueeze(-1), torch.nan)
     columns["log_prob"] = log_prob.masked_fill(missing, torch.nan)
     columns["hdr_level"] = density.hdr_level(points).cpu().masked_fill(missing, torch.nan)
+    columns["hdr_tie"] = density.hdr_tie(points).cpu().masked_fill(missing, torch.nan)
+    columns |= _sharpness(in_image, target.to(points), missing)
     columns["valid"], columns["visible"] = valid, inputs["visible"]
     columns["crop_to_image"] = crop_to_image.matrix
     exact = ("valid", "visible")
     return {
         name: (values if name in exact else values.double()).cpu().numpy()
         for name, values in columns.items()
+    }
+
+
+def _sharpness(in_image: MappedDensity, target: Tensor, missing: Tensor) -> dict[str, Tensor]:
+    """Return areas of the regions of highest density, and energy scores, in image pixels."""
+    levels = torch.tensor(AREA_LEVELS, dtype=torch.float64).reshape(-1, 1, 1)
+    scores = in_image.energy_score(target).cpu()
+    return {
+        "hdr_areas": in_image.hdr_area(levels).movedim(0, -1),
+        "energy_score": scores.masked_fill(missing, torch.nan),
     }
 
 
