@@ -36,7 +36,7 @@ def gaussian_predictions(
     return Predictions(
         id=tuple(f"face {i}" for i in range(samples)),
         path=("",) * samples,
-        bbox=rng.uniform(size=(samples, 4)),
+        bbox=np.concatenate([rng.uniform(size=(samples, 2)), 100 * scale + [[9, 20]]], axis=1),
         crop_to_image=crop_to_image,
         landmarks=landmarks_at,
         **{name: landmarks_at + 0.1 * i for i, name in enumerate(DECODERS)},
