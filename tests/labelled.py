@@ -1,8 +1,11 @@
 """Predictions drawn from known Gaussians, for tests of what reads predictions."""
 
-import numpy as np
+import math
 
-from kdn.predictions import DECODERS, Predictions
+import numpy as np
+from scipy import special, stats
+
+from kdn.predictions import AREA_LEVELS, DECODERS, Predictions
 
 
 def gaussian_predictions(
@@ -33,7 +36,7 @@ def gaussian_predictions(
     return Predictions(
         id=tuple(f"face {i}" for i in range(samples)),
         path=("",) * samples,
-        bbox=rng.uniform(size=(samples, 4)),
+        bbox=np.concatenate([rng.uniform(size=(samples, 2)), 100 * scale + [[9, 20]]], axis=1),
         crop_to_image=crop_to_image,
         landmarks=landmarks_at,
         **{name: landmarks_at + 0.1 * i for i, name in enumerate(DECODERS)},
@@ -45,5 +48,15 @@ def gaussian_predictions(
         visible=valid,
         log_prob=(-0.5 * squares - np.log(2 * np.pi * said**2)) * hidden,
         hdr_level=-np.expm1(-0.5 * squares) * hidden,
+        hdr_areas=math.pi * said[..., None] ** 2 * stats.chi2.ppf(AREA_LEVELS, 2),
+        hdr_tie=0.0 * hidden,
+        energy_score=round_energy_score(squares, said) * hidden,
         metadata={"markup": markup, "decoder": "mean", "head": "kdn_gaussian"},
     )
+
+
+def round_energy_score(squares: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Return the energy score of a round Gaussian, from squared distances in bandwidths."""
+    x = squares / 4
+    mean = (1 + 2 * x) * special.ive(0, x) + 2 * x * special.ive(1, x)
+    return scale * math.sqrt(math.pi / 2) * (mean - math.sqrt(0.5))

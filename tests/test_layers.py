@@ -14,6 +14,7 @@ LAYERS = (
     ("annotate", "study"),
     ("landmarker",),
     ("train", "calibrate", "predict", "evaluate", "track", "figures", "lint", "outputs", "overlay"),
+    ("calibration",),
     ("model", "checkpoint", "predictions", "faces"),
     ("heads", "networks", "data", "metrics", "detect", "boxes", "recalibration"),
     ("density",),

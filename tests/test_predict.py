@@ -1,5 +1,6 @@
 """Predicting: from crops back to the picture, with nothing lost or moved on the way."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import kdn
 from kdn.data import CropDataset, Sample, SyntheticFaces, read_ibug
 from kdn.model import LandmarkModel, build_model
 from kdn.predict import predict
-from kdn.predictions import Predictions
+from kdn.predictions import AREA_LEVELS, Predictions
 from kdn.recipe import DataRecipe, HeadRecipe, NetworkRecipe, Recipe
 
 HEADS = {
@@ -90,6 +91,17 @@ def test_image_columns_are_the_crop_s_density_moved_to_the_picture(head, samples
         np.testing.assert_allclose(
             column(got, "log_prob")[row, valid], wanted[valid], rtol=1e-4, atol=1e-3
         )
+        factor = abs(np.linalg.det(linear))
+        with torch.no_grad():
+            areas = [factor * density.hdr_area(level)[row].numpy() for level in AREA_LEVELS]
+            scores = math.sqrt(factor) * density.energy_score(points)[row].numpy()
+        np.testing.assert_allclose(column(got, "hdr_areas")[row], np.stack(areas, -1), rtol=1e-3)
+        # A crop turns, shifts and scales alike on both axes.
+        score = column(got, "energy_score")[row, valid]
+        np.testing.assert_allclose(score, scores[valid], rtol=1e-2)
+        tie = column(got, "hdr_tie")[row, valid]
+        inside = np.isfinite(column(got, "log_prob")[row, valid])
+        assert ((tie > 0) == (inside & (head in ("softlabel", "kdn_uniform")))).all()
 
 
 @pytest.mark.parametrize("head", HEADS)
@@ -98,7 +110,7 @@ def test_what_is_not_labelled_is_not_a_number(head, samples):
     missing = ~column(got, "valid")
     assert missing.sum() == 2
     assert missing[1, [3, 40]].all()
-    for name in ("target", "log_prob", "hdr_level"):
+    for name in ("target", "log_prob", "hdr_level", "hdr_tie", "energy_score"):
         values = column(got, name)
         assert np.isnan(values[missing]).all(), name
         assert not np.isnan(values[~missing]).any(), name

@@ -16,6 +16,7 @@ from kdn.predictions import (
     Maps,
     Predictions,
     maps_path,
+    read_column,
     read_maps,
     read_predictions,
     write_maps,
@@ -53,6 +54,9 @@ def predictions() -> Predictions:
         visible=rng.uniform(size=(3, 5)) < 0.5,
         log_prob=log_prob,
         hdr_level=rng.uniform(size=(3, 5)) * hidden,
+        hdr_areas=rng.uniform(size=(3, 5, 4)),
+        hdr_tie=rng.uniform(size=(3, 5)) * hidden,
+        energy_score=rng.uniform(size=(3, 5)) * hidden,
         metadata={"markup": "five", "decoder": "mean", "recipe": {"seed": 3, "sources": ["x"]}},
     )
 
@@ -85,8 +89,9 @@ def test_round_trip(tmp_path, predictions):
 
 @pytest.mark.parametrize("without", ["labels", "density", "all"])
 def test_round_trip_of_missing_fields(tmp_path, predictions, without):
-    labels = ("target", "valid", "visible", "log_prob", "hdr_level")
-    density = ("covariances", "uncertainty", "entropy", "log_prob", "hdr_level", *DECODERS)
+    at_target = ("log_prob", "hdr_level", "hdr_tie", "energy_score")
+    labels = ("target", "valid", "visible", *at_target)
+    density = ("covariances", "uncertainty", "entropy", "hdr_areas", *at_target, *DECODERS)
     dropped = {"labels": labels, "density": density, "all": set(ARRAYS) - {"landmarks"}}[without]
     fewer = dataclasses.replace(predictions, **dict.fromkeys(dropped))
     write_predictions(tmp_path / "p.parquet", fewer)
@@ -131,6 +136,30 @@ def test_other_peoples_files(tmp_path):
 def test_labels_say_what_is_valid(predictions):
     inferred = dataclasses.replace(predictions, valid=None)
     np.testing.assert_array_equal(inferred.valid, predictions.valid)
+
+
+def test_a_column_of_ones_own(tmp_path):
+    path = tmp_path / "more.parquet"
+    columns = {
+        "id": ["a", "b", "c"],
+        "landmarks": [[1.0, 2.0]] * 3,
+        "pose": ["left", None, "right"],
+        "indoor": [True, False, True],
+        "smile": [True, None, False],
+        "age": [31, None, 4],
+    }
+    write_table(path, columns)
+    assert read_column(path, "pose").tolist() == ["left", "", "right"]
+    assert read_column(path, "indoor").tolist() == [True, False, True]
+    assert read_column(path, "smile").tolist() == ["true", "", "false"]
+    np.testing.assert_array_equal(read_column(path, "age"), [31.0, np.nan, 4.0])
+    with pytest.raises(ValueError, match=r"more\.parquet: column 'sex' is missing, there are"):
+        read_column(path, "sex")
+    with pytest.raises(ValueError, match="'landmarks' must hold one string, boolean or number a"):
+        read_column(path, "landmarks")
+    with pytest.raises(FileNotFoundError, match=r"none\.parquet: no such file"):
+        read_column(tmp_path / "none.parquet", "pose")
+    assert len(read_predictions(path)) == 3
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from kdn.data import CropDataset, Sample, read_batches
-from kdn.density import GaussianDensity, KernelDensity
+from kdn.density import GaussianDensity, KernelDensity, MappedDensity
 from kdn.grid import Affine, Grid
 from kdn.heads import Head
 from kdn.model import LandmarkModel
-from kdn.predictions import DECODERS, Maps, Predictions
+from kdn.predictions import AREA_LEVELS, DECODERS, Maps, Predictions
 from kdn.recalibration import Recalibration
 
 __all__ = ["predict"]
@@ -135,12 +135,27 @@ def _columns(
     columns["target"] = target.masked_fill(missing.unsqueeze(-1), torch.nan)
     columns["log_prob"] = log_prob.masked_fill(missing, torch.nan)
     columns["hdr_level"] = levels.hdr_level(density, points).cpu().masked_fill(missing, torch.nan)
+    columns["hdr_tie"] = levels.hdr_tie(density, points).cpu().masked_fill(missing, torch.nan)
+    columns |= _sharpness(in_image, target.to(points), missing, levels)
     columns["valid"], columns["visible"] = valid, inputs["visible"]
     columns["crop_to_image"] = crop_to_image.matrix
     exact = ("valid", "visible")
     return {
         name: (values if name in exact else values.double()).cpu().numpy()
         for name, values in columns.items()
+    }
+
+
+def _sharpness(
+    in_image: MappedDensity, target: Tensor, missing: Tensor, levels: Recalibration
+) -> dict[str, Tensor]:
+    """Return areas of the regions of highest density, and energy scores, in image pixels."""
+    landmarks = in_image.batch_shape[-1]
+    own = np.stack([levels.own_level(nominal, landmarks) for nominal in AREA_LEVELS])
+    scores = in_image.energy_score(target).cpu()
+    return {
+        "hdr_areas": in_image.hdr_area(torch.from_numpy(own).unsqueeze(1)).movedim(0, -1),
+        "energy_score": scores.masked_fill(missing, torch.nan),
     }
 
 

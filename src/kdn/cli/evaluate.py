@@ -7,11 +7,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from kdn.calibration import Diagnosis, diagnose
 from kdn.cli.command import Command
 from kdn.data import join_samples, load_samples
 from kdn.evaluate import evaluate
 from kdn.files import replacing
-from kdn.predictions import Predictions, read_predictions, write_predictions
+from kdn.predictions import Predictions, read_column, read_predictions, write_predictions
 from kdn.predictions.labels import Labels, add_labels, offset_note
 from kdn.predictions.published import read_published
 
@@ -28,6 +29,9 @@ def _evaluate(
     decoder: str | None = None,
     bootstrap: int = 1000,
     seed: int = 0,
+    calibration: bool = False,
+    by: str | None = None,
+    figure: Path | None = None,
 ) -> int:
     """Score predictions against their labels.
 
@@ -44,7 +48,15 @@ def _evaluate(
         decoder: Score the points of this decoder's column instead of the prediction's.
         bootstrap: Resamples of the 95 % intervals; 0 for none.
         seed: Seed of the resampling.
+        calibration: Say too whether the densities are calibrated, for all landmarks, by group and
+            by landmark.
+        by: With --calibration, tell landmarks apart by this column of the file too: visible, or
+            one of your own that holds a string, boolean or number a face (numbers by quartiles).
+        figure: With --calibration, draw coverage, levels, sparsification and risk to this file
+            (.png, .pdf or .svg).
     """
+    if not calibration and (by is not None or figure is not None):
+        raise ValueError(f"--{'by' if by is not None else 'figure'} is for --calibration")
     notes: list[str] = []
     problems: list[str] = []
     if labels is not None:
@@ -62,15 +74,45 @@ def _evaluate(
         given = replace(given, landmarks=given.decoders[decoder], metadata=metadata)
     result = evaluate(given, bootstrap=bootstrap, seed=seed)
     result = replace(result, notes=(*notes, *result.notes))
-    text = result.as_table()
+    text, said = result.as_table(), result.as_json()
+    if calibration:
+        found = _diagnosis(given, predictions, labels is None, by, bootstrap, seed)
+        text, said = f"{text}\n{found.as_table()}", {**said, "calibration": found.as_json()}
+        if figure is not None:
+            _draw(found, figure)
     if table is not None:
         _write_text(table, text + "\n")
     if json_file is not None:
-        _write_text(json_file, json.dumps(result.as_json(), indent=2) + "\n")
+        _write_text(json_file, json.dumps(said, indent=2) + "\n")
     print(text)
     for problem in problems:
         print(f"left out: {problem}", file=sys.stderr)
     return 1 if problems else 0
+
+
+def _diagnosis(
+    given: Predictions, file: Path, own_labels: bool, by: str | None, bootstrap: int, seed: int
+) -> Diagnosis:
+    """Return the diagnosis, with landmarks told apart by a column of the predictions or the file.
+
+    A file's own columns go with its rows, which labels from elsewhere may leave out or reorder.
+    """
+    values = None
+    if by is not None and getattr(given, by, None) is None:
+        if not own_labels:
+            raise ValueError(f"--by {by}: a column of your own is for a file with its own labels")
+        values = read_column(file, by)
+    return diagnose(given, by=by, values=values, bootstrap=bootstrap, seed=seed)
+
+
+def _draw(found: Diagnosis, path: Path) -> None:
+    """Draw a diagnosis to a file."""
+    from kdn.figures import calibration_figure  # matplotlib takes a second to import
+
+    with replacing(path) as temporary:
+        drawn = calibration_figure(found)
+        kind = path.suffix.lstrip(".").lower() or "png"
+        drawn.savefig(temporary, format=kind, dpi=200, facecolor="white")
 
 
 def _published(file: Path) -> bool:
@@ -144,6 +186,11 @@ EVALUATE = Command(
             "dest": "json_file",
             "type": Path,
             "help": "Write the scores here too, as JSON.",
+        },
+        "--calibration": {
+            "action": "store_true",
+            "help": "Say too whether the densities are calibrated, for all landmarks, by group and "
+            "by landmark.",
         },
     },
 )

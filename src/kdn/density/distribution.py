@@ -10,10 +10,21 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
-from kdn.density import masses, modes, moments, parameters, regions, sampling, univariate
+from kdn.density import (
+    areas,
+    energy,
+    masses,
+    modes,
+    moments,
+    parameters,
+    regions,
+    sampling,
+    univariate,
+)
 from kdn.density.loglik import adaptive_log_prob, separable_log_prob, uniform_log_prob
 from kdn.density.mapped import MappedDensity
 from kdn.density.marginal import marginal_parameters
+from kdn.density.nodes import Nodes
 from kdn.density.precision import at_least_single, full_precision
 from kdn.grid import Affine, Grid
 
@@ -86,6 +97,7 @@ class KernelDensity(Distribution):
         self.bandwidth = parameters.fit_bandwidth(bandwidth, kernel, logits, batch)
         self.offsets = parameters.fit_offsets(offsets, kernel, logits, grid, batch)
         self._cache: dict[str, Tensor] = {}
+        self.kept_nodes: dict[int, Nodes] = {}
         event = torch.Size(() if grid.ndim == 1 else (grid.ndim,))
         super().__init__(batch, event, validate_args=False)
         self._validate_args = validate_args is True
@@ -306,6 +318,18 @@ class KernelDensity(Distribution):
     def hdr_level(self, points: Float[Tensor, ...]) -> Float[Tensor, ...]:
         """Return the mass denser than the points; see `kdn.density.regions.hdr_level`."""
         return regions.hdr_level(self, points)
+
+    def hdr_tie(self, points: Float[Tensor, ...]) -> Float[Tensor, ...]:
+        """Return the mass exactly as dense as the points; see `kdn.density.regions.hdr_tie`."""
+        return regions.hdr_tie(self, points)
+
+    def hdr_area(self, level: float | Float[Tensor, ...]) -> Float[Tensor, ...]:
+        """Return the area of the region of that mass; see `kdn.density.areas.hdr_area`."""
+        return areas.hdr_area(self, level)
+
+    def energy_score(self, points: Float[Tensor, ...]) -> Float[Tensor, ...]:
+        """Return `E|Y − y| − ½ E|Y − Y′|`; see `kdn.density.energy.energy_score`."""
+        return energy.energy_score(self, points)
 
     def hdr_mask(self, level: float, refine: int = 1) -> Bool[Tensor, ...]:
         """Return the region of that mass, cell by cell; see `kdn.density.regions.hdr_mask`."""

@@ -9,6 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
+from kdn.density.areas import ellipsoid_volume, levels_within
+from kdn.density.energy import gaussian_energy_score
 from kdn.density.mapped import MappedDensity
 from kdn.density.precision import at_least_single, full_precision
 from kdn.grid import Affine
@@ -101,6 +103,30 @@ class GaussianDensity(MultivariateNormal):
         if self.event_shape[0] == 2:
             return -torch.expm1(-half)
         return torch.special.gammainc(half.new_tensor(0.5 * self.event_shape[0]), half)
+
+    def hdr_tie(self, points: Float[Tensor, ...]) -> Float[Tensor, ...]:
+        """Return the mass exactly as dense as the points, which is 0, and NaN where they are."""
+        return 0.0 * self.hdr_level(points)
+
+    def hdr_area(self, level: float | Float[Tensor, ...]) -> Float[Tensor, ...]:
+        """Return the area (length, volume) of the region of highest density that holds `level`.
+
+        `V_ndim · q^(ndim / 2) · |Cov|^½` with `V_ndim` the volume of the unit ball and `q` the
+        quantile of χ² with `ndim` degrees of freedom; `π q |Cov|^½` in the plane. Infinite at 1.
+
+        Args:
+            level: Shares of the mass, `(*sample, *batch)` as far as they broadcast, or a number.
+
+        Raises:
+            ValueError: If a level is not within 0 to 1, or the shape does not broadcast.
+        """
+        levels = levels_within(level, self.batch_shape, self.loc.device)
+        with torch.no_grad():
+            return (ellipsoid_volume(levels, self.event_shape[0]) * self.uncertainty).to(self.loc)
+
+    def energy_score(self, points: Float[Tensor, ...]) -> Float[Tensor, ...]:
+        """Return `E|Y − y| − ½ E|Y − Y′|`; see `kdn.density.energy.gaussian_energy_score`."""
+        return gaussian_energy_score(self.loc, self.scale_tril, self._fit(points))
 
     def sample(
         self, sample_shape: Sequence[int] = (), *, generator: torch.Generator | None = None

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
+from kdn.density.energy import mapped_energy_score
 from kdn.density.precision import full_precision
 from kdn.grid import Affine
 
@@ -134,6 +135,22 @@ class MappedDensity(Distribution):
     def hdr_level(self, points: Float[Tensor, ...]) -> Float[Tensor, ...]:
         """Return the mass denser than the points, which an affine map leaves as it is."""
         return self.density.hdr_level(_apply(self.affine.inverse(), points))
+
+    def hdr_tie(self, points: Float[Tensor, ...]) -> Float[Tensor, ...]:
+        """Return the mass exactly as dense as the points, which the map leaves as it is."""
+        return self.density.hdr_tie(_apply(self.affine.inverse(), points))
+
+    def hdr_area(self, level: float | Float[Tensor, ...]) -> Float[Tensor, ...]:
+        """Return the area of the region of that mass: that of the density times `|det A|`."""
+        own = self.density.hdr_area(level)
+        return own * self.affine.log_abs_det().exp().to(own)
+
+    def energy_score(self, points: Float[Tensor, ...]) -> Float[Tensor, ...]:
+        """Return `E|Y − y| − ½ E|Y − Y′|` in the new frame's unit, `Y` mapped as points are.
+
+        Lengths change by more than a factor where the map stretches, so it is taken there anew.
+        """
+        return mapped_energy_score(self, points)
 
     def sample(
         self, sample_shape: Sequence[int] = (), *, generator: torch.Generator | None = None

@@ -22,7 +22,7 @@ from kdn.grid import Grid
 if TYPE_CHECKING:
     from kdn.density.distribution import KernelDensity
 
-__all__ = ["entropy", "hdr_level", "hdr_mask"]
+__all__ = ["entropy", "hdr_level", "hdr_mask", "hdr_tie"]
 
 BLOCK = 1 << 21
 """Elements that a temporary may have; few enough to stay in a processor's cache."""
@@ -57,24 +57,64 @@ def hdr_level(
     """
     _check_nodes(nodes)
     with torch.no_grad(), full_precision(density.logits.device):
-        values = density.log_prob(points)
-        rows = values.expand(torch.broadcast_shapes(values.shape, density.batch_shape))
-        count = math.prod(density.batch_shape)
-        samples = math.prod(rows.shape[: rows.dim() - len(density.batch_shape)])
-        asked = rows.reshape(samples, count).T.contiguous()
+        asked, shape = _log_densities(density, points)
         if density.kernel == "uniform":
             levels = _denser_cells(flat_logits(density).flatten(1), asked, density.grid)
         else:
             found = nodes_of(density, nodes).values.sort(1).values
             at_most = torch.searchsorted(found, asked, right=True)
-            levels = (1.0 - at_most.double() / nodes).to(values.dtype)
-        levels = levels.T.reshape(rows.shape)
-        missing = points.isnan().any(-1) if density.grid.ndim > 1 else points.isnan()
-        return levels.masked_fill(missing, math.nan)
+            levels = (1.0 - at_most.double() / nodes).to(asked.dtype)
+        return levels.T.reshape(shape).masked_fill(_missing(density, points), math.nan)
 
 
-def _denser_cells(log_probs: Tensor, asked: Tensor, grid: Grid) -> Tensor:
-    """Return the mass of the cells that are more probable than the ones asked for.
+def hdr_tie(
+    density: KernelDensity, points: Float[Tensor, "*any"]
+) -> Float[Tensor, "*sample_and_batch"]:
+    """Return the mass of all that is exactly as dense as each point, `P(p(Y) = p(y))`, `Y ~ p`.
+
+    Uniform kernel: the mass of the point's cell and of all cells as probable; outside the grid 0.
+    Gaussian kernels: 0. If `y` is drawn from the density and `U` is uniform on [0, 1], then
+    `hdr_level(y) + U · hdr_tie(y)` is uniform on [0, 1] for either kernel, which `hdr_level` alone
+    is not where cells hold much. NaN points give NaN.
+
+    Carries no gradient.
+
+    Args:
+        density: A `KernelDensity`.
+        points: `(*sample, *batch, *event)`, in the grid's frame, as for `log_prob`.
+
+    Returns:
+        Masses, `(*sample, *batch)`.
+    """
+    with torch.no_grad(), full_precision(density.logits.device):
+        asked, shape = _log_densities(density, points)
+        if density.kernel == "uniform":
+            log_probs = flat_logits(density).flatten(1)
+            denser = _denser_cells(log_probs, asked, density.grid)
+            tie = _denser_cells(log_probs, asked, density.grid, or_equal=True) - denser
+        else:
+            tie = torch.zeros_like(asked)
+        return tie.T.reshape(shape).masked_fill(_missing(density, points), math.nan)
+
+
+def _log_densities(density: KernelDensity, points: Tensor) -> tuple[Tensor, torch.Size]:
+    """Return the log-densities at points as `(maps, samples)`, and the shape to answer in."""
+    values = density.log_prob(points)
+    rows = values.expand(torch.broadcast_shapes(values.shape, density.batch_shape))
+    count = math.prod(density.batch_shape)
+    samples = math.prod(rows.shape[: rows.dim() - len(density.batch_shape)])
+    return rows.reshape(samples, count).T.contiguous(), rows.shape
+
+
+def _missing(density: KernelDensity, points: Tensor) -> Tensor:
+    """Return which points are NaN."""
+    return points.isnan().any(-1) if density.grid.ndim > 1 else points.isnan()
+
+
+def _denser_cells(
+    log_probs: Tensor, asked: Tensor, grid: Grid, *, or_equal: bool = False
+) -> Tensor:
+    """Return the mass of the cells that are more probable than the ones asked for (or as much).
 
     A cell's log-probability and the point's log-density plus the logarithm of the cell's volume
     are the same number up to rounding, which is allowed for: cells nearer than that are equal.
@@ -83,7 +123,8 @@ def _denser_cells(log_probs: Tensor, asked: Tensor, grid: Grid) -> Tensor:
     mass = torch.cat([torch.zeros_like(ordered[:, :1]), ordered.exp().cumsum(1)], 1)
     own = asked + math.log(grid.cell_volume)
     rounding = 8 * torch.finfo(own.dtype).eps * (1.0 + own.abs())
-    own = torch.where(own.isinf(), torch.finfo(own.dtype).min, own + rounding)
+    own = own - rounding if or_equal else own + rounding
+    own = torch.where(own.isfinite(), own, torch.finfo(own.dtype).min)
     denser = torch.searchsorted((-ordered).contiguous(), -own)
     return mass.gather(1, denser).clamp(max=1.0)
 

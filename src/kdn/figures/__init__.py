@@ -12,6 +12,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from kdn.figures.calibration import calibration_figure
 from kdn.figures.convergence import convergence_figure
 from kdn.figures.curves import ced_figure, reliability_figure, sparsification_figure
 from kdn.figures.gradients import gradient_figure
@@ -20,6 +21,7 @@ from kdn.figures.scatter import uncertainty_figure
 from kdn.predictions import Maps, Predictions
 
 __all__ = [
+    "calibration_figure",
     "ced_figure",
     "convergence_figure",
     "gradient_figure",

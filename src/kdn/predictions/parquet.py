@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from kdn.files import replacing
 from kdn.predictions.record import BOOLEAN, SHAPES, Predictions, sample_shape
 
-__all__ = ["read_predictions", "write_predictions"]
+__all__ = ["read_column", "read_predictions", "write_predictions"]
 
 _METADATA_KEY = b"kdn"
 
@@ -61,12 +61,7 @@ def read_predictions(path: str | Path) -> Predictions:
             the file and the column.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    try:
-        table = pq.read_table(path)
-    except pa.ArrowException as error:
-        raise ValueError(f"{path}: not a Parquet file ({error})") from error
+    table = _table(path)
     missing = [name for name in ("id", "landmarks") if not _present(table, name)]
     if missing:
         raise ValueError(f"{path}: column {missing[0]!r} is missing")
@@ -81,6 +76,54 @@ def read_predictions(path: str | Path) -> Predictions:
         )
     except ValueError as error:  # pyarrow's conversion errors are ValueErrors too
         raise ValueError(f"{path}: {error}") from error
+
+
+def read_column(path: str | Path, name: str) -> np.ndarray:
+    """Read one column of a user's own: an attribute of each sample, to compare samples by.
+
+    Args:
+        path: A Parquet file of predictions.
+        name: A column of strings, booleans or numbers.
+
+    Returns:
+        `(n,)` of strings, booleans or float64; a null is "" or NaN, and among booleans they all
+        become the strings "true", "false" and "".
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not Parquet, there is no such column, or it holds something else.
+    """
+    path = Path(path)
+    table = _table(path)
+    if name not in table.column_names:
+        raise ValueError(f"{path}: column {name!r} is missing, there are {table.column_names}")
+    column = table[name]
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+        column = pc.cast(column, kind)
+    if pa.types.is_boolean(kind):
+        if column.null_count == 0:
+            return np.array(column.to_pylist(), dtype=bool)
+        said = {True: "true", False: "false", None: ""}
+        return np.array([said[value] for value in column.to_pylist()], dtype=str)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return np.array([text or "" for text in column.to_pylist()], dtype=str)
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        return np.array([np.nan if v is None else v for v in column.to_pylist()], dtype=np.float64)
+    raise ValueError(
+        f"{path}: column {name!r} must hold one string, boolean or number a row, got {column.type}"
+    )
+
+
+def _table(path: Path) -> pa.Table:
+    """Return what a Parquet file holds."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        return pq.read_table(path)
+    except pa.ArrowException as error:
+        raise ValueError(f"{path}: not a Parquet file ({error})") from error
 
 
 def _metadata(table: pa.Table) -> dict[str, Any]:

@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-__all__ = ["BOOLEAN", "DECODERS", "SHAPES", "Predictions", "sample_shape"]
+__all__ = ["AREA_LEVELS", "BOOLEAN", "DECODERS", "SHAPES", "Predictions", "sample_shape"]
 
 DECODERS = ("argmax", "quarter", "mean", "local_mean", "mode")
 """The columns that hold one decoder's landmarks each."""
+
+AREA_LEVELS = (0.5, 0.8, 0.9, 0.95)
+"""Masses of the regions that `hdr_areas` holds the areas of, in this order."""
 
 SHAPES: dict[str, tuple[int | str, ...]] = {
     "bbox": (4,),
@@ -27,13 +30,16 @@ SHAPES: dict[str, tuple[int | str, ...]] = {
     "visible": ("L",),
     "log_prob": ("L",),
     "hdr_level": ("L",),
+    "hdr_areas": ("L", 4),
+    "hdr_tie": ("L",),
+    "energy_score": ("L",),
 }
 """Shape of one sample's entry in every array; "L" stands for the number of landmarks."""
 
 BOOLEAN = ("valid", "visible")
 """The arrays that are not of floating type."""
 
-_AT_TARGET = ("valid", "log_prob", "hdr_level")
+_AT_TARGET = ("valid", "log_prob", "hdr_level", "hdr_tie", "energy_score")
 
 
 @dataclass(frozen=True)
@@ -61,12 +67,17 @@ class Predictions:
         log_prob: `(n, L)`, log-density at the target, NaN where not valid; `-inf` is allowed.
         hdr_level: `(n, L)`, mass of the region denser than the density at the target, NaN where
             not valid; between 0 and 1.
+        hdr_areas: `(n, L, 4)`, areas of the regions of highest density that hold 50, 80, 90 and
+            95 %, px².
+        hdr_tie: `(n, L)`, mass of all exactly as dense as the density at the target, NaN where not
+            valid; 0 for Gaussian kernels.
+        energy_score: `(n, L)`, `E|Y − target| − ½ E|Y − Y′|`, px, NaN where not valid.
         metadata: About the file, of JSON types: `markup`, `decoder`, `head`, `checkpoint`,
             `recipe`, `version`.
 
     Raises:
         ValueError: If a shape does not fit, if what is said of labels comes without a target, or
-            if a value is NaN, or an `hdr_level` no share, where the label is valid.
+            if a value is NaN, or an `hdr_level` or `hdr_tie` no share, where the label is valid.
     """
 
     id: tuple[str, ...]
@@ -87,6 +98,9 @@ class Predictions:
     visible: Bool[np.ndarray, "n L"] | None = None
     log_prob: Float[np.ndarray, "n L"] | None = None
     hdr_level: Float[np.ndarray, "n L"] | None = None
+    hdr_areas: Float[np.ndarray, "n L 4"] | None = None
+    hdr_tie: Float[np.ndarray, "n L"] | None = None
+    energy_score: Float[np.ndarray, "n L"] | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -120,12 +134,15 @@ class Predictions:
                 )
             return
         wrong = {"target must be finite": ~np.isfinite(self.target).all(axis=-1)}
-        if self.log_prob is not None:
-            wrong["log_prob must be a number"] = np.isnan(self.log_prob)
-        if self.hdr_level is not None:
-            # A thousandth is more than what rounding adds to a sum of masses; NaN is not within.
-            within = np.abs(self.hdr_level - 0.5) <= 0.501
-            wrong["hdr_level must be between 0 and 1"] = ~within
+        for name in ("log_prob", "energy_score"):
+            value = getattr(self, name)
+            if value is not None:
+                wrong[f"{name} must be a number"] = np.isnan(value)
+        for name in ("hdr_level", "hdr_tie"):
+            value = getattr(self, name)
+            if value is not None:
+                # A thousandth is more than rounding adds to a sum of masses; NaN is not within.
+                wrong[f"{name} must be between 0 and 1"] = ~(np.abs(value - 0.5) <= 0.501)
         for rule, bad in wrong.items():
             rows = np.flatnonzero((bad & valid).any(axis=1))
             if len(rows):

@@ -53,6 +53,23 @@ class Recalibration:
         corrected = self.levels.corrected(own.double().cpu().numpy())
         return torch.from_numpy(corrected).to(own)
 
+    def hdr_tie(
+        self, density: KernelDensity | GaussianDensity | MappedDensity, points: Float[Tensor, ...]
+    ) -> Float[Tensor, ...]:
+        """Return how much of the nominal level is due to all that is as dense as each point.
+
+        Args:
+            density: Adjusted, batch shape `(*batch, landmarks)`.
+            points: `(*sample, *batch, landmarks, ndim)` in its frame.
+        """
+        own = density.hdr_tie(points)
+        if self.levels is None:
+            return own
+        low = density.hdr_level(points).double().cpu()
+        high = (low + own.double().cpu()).clamp(max=1.0)
+        ends = [self.levels.corrected(level.numpy()) for level in (low, high)]
+        return torch.from_numpy(ends[1] - ends[0]).to(own)
+
     def own_level(self, nominal: float, landmarks: int) -> Float[np.ndarray, " landmarks"]:
         """Return the level of highest density whose region holds a label this often."""
         if self.levels is None:
