@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +24,7 @@ from kdn.recalibration import (
     mean_nll,
 )
 
-__all__ = ["calibrate"]
+__all__ = ["calibrate", "recalibrations"]
 
 
 def calibrate(
@@ -82,6 +83,26 @@ def calibrate(
         levels = ConformalLevels(outputs.levels(adjustment), pooled=conformal == "pooled")
     facts = {"faces": outputs.count, "nll": _number(before), "nll_adjusted": _number(after)}
     return Recalibration(adjustment, levels, {**facts, "conformal": conformal})
+
+
+def recalibrations(
+    model: LandmarkModel, samples: Sequence[Sample], **options: Any
+) -> dict[bool, Recalibration]:
+    """Return the recalibrations of a model's densities for single crops and averaged with mirrored.
+
+    The latter only where the head's densities can be averaged. To be used, they are put into
+    `model.recalibrations`; `kdn.checkpoint.save_model` writes them then.
+
+    Args:
+        model: In evaluation mode.
+        samples: Not trained on.
+        options: Of `calibrate`.
+
+    Raises:
+        ValueError: As `calibrate`.
+    """
+    views = (False, True) if model.can_mirror else (False,)
+    return {mirror: calibrate(model, samples, mirror=mirror, **options) for mirror in views}
 
 
 def _number(nll: float) -> float | None:

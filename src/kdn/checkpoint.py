@@ -43,7 +43,7 @@ class TrainingState:
 
 
 def save_model(
-    path: Path, model: LandmarkModel, facts: dict[str, Any], *, half: bool = False
+    path: str | Path, model: LandmarkModel, facts: dict[str, Any], *, half: bool = False
 ) -> None:
     """Write the weights of a model with its recipe and facts about them (epoch, scores).
 
@@ -68,7 +68,7 @@ def save_model(
         stored[prefix] = dict(found.facts)
     facts = {name: value for name, value in facts.items() if name != "recalibration"}
     facts |= {"recalibration": stored} if stored else {}
-    _write(path, tensors, {**facts, "recipe": model.recipe.as_dict()})
+    _write(Path(path), tensors, {**facts, "recipe": model.recipe.as_dict()})
 
 
 def load_model(model: str | Path) -> tuple[LandmarkModel, dict[str, Any]]:

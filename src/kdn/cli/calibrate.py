@@ -6,7 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from kdn.calibrate import calibrate
+from kdn.calibrate import recalibrations
 from kdn.checkpoint import load_model, save_model
 from kdn.cli.command import Command
 from kdn.data import held_out_samples
@@ -51,24 +51,21 @@ def _calibrate(
     loaded, facts = load_model(model)
     problems: list[str] = []
     samples = held_out_samples(loaded.recipe.data, data or [], problems=problems)
-    found = {}
-    for mirror in (False, True) if loaded.can_mirror else (False,):
+    found = recalibrations(
+        loaded,
+        samples,
+        parts=parts,
+        per_landmark=per_landmark,
+        conformal=conformal,
+        batch=batch,
+        problems=problems,
+        progress=None if quiet else lambda line: print(line, file=sys.stderr),
+    )
+    source = {"data": list(data or ["held out in training"])}
+    for mirror, result in found.items():
+        loaded.recalibrations[mirror] = replace(result, facts={**result.facts, **source})
         name = "averaged with the mirrored crop" if mirror else "one crop"
-        result = calibrate(
-            loaded,
-            samples,
-            mirror=mirror,
-            parts=parts,
-            per_landmark=per_landmark,
-            conformal=conformal,
-            batch=batch,
-            problems=problems,
-            progress=None if quiet else lambda line: print(line, file=sys.stderr),
-        )
-        source = {"data": list(data or ["held out in training"])}
-        found[mirror] = replace(result, facts={**result.facts, **source})
-        print(f"{name}: {_said(found[mirror].summary())}")
-    loaded.recalibrations = found
+        print(f"{name}: {_said(result.summary())}")
     save_model(out, loaded, {k: v for k, v in facts.items() if k not in ("recipe", "format")})
     print(out)
     for problem in dict.fromkeys(problems):
