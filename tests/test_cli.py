@@ -7,6 +7,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from kdn.cli import main
@@ -84,6 +86,39 @@ def test_evaluate_prints_and_writes_the_same(predictions, tmp_path, capsys):
     other = capsys.readouterr().out
     assert "decoder argmax" in other
     assert "decoder mean" in table.read_text()
+
+
+def test_evaluate_says_whether_densities_are_calibrated(predictions, tmp_path, capsys):
+    table, scores, figure = tmp_path / "t.txt", tmp_path / "s.json", tmp_path / "new" / "c.png"
+    flags = ["--bootstrap", "5", "--table", str(table), "--json", str(scores)]
+    flags += ["--calibration", "--by", "visible", "--figure", str(figure)]
+    assert main(["evaluate", str(predictions), *flags]) == 0
+    said = capsys.readouterr().out
+    assert table.read_text() == said
+    for words in ("NME box", "levels uniform: p", "AURC of the oracle", "visible true"):
+        assert words in said
+    assert figure.read_bytes().startswith(b"\x89PNG")
+    written = json.loads(scores.read_text())
+    assert written["scores"]
+    parts = written["calibration"]["parts"]
+    assert parts["all"]["landmarks"] == written["landmarks"]
+    assert {"all", "nose", "visible true"} <= set(parts)
+
+
+def test_evaluate_by_a_column_of_ones_own(predictions, tmp_path, capsys):
+    table = pq.read_table(predictions)
+    path = tmp_path / "more.parquet"
+    pose = pa.array([["left", "right", "front"][row % 3] for row in range(len(table))])
+    pq.write_table(table.append_column("pose", pose), path)
+    flags = ["--calibration", "--bootstrap", "0"]
+    assert main(["evaluate", str(path), *flags, "--by", "pose"]) == 0
+    assert "pose front" in capsys.readouterr().out
+    assert main(["evaluate", str(path), *flags, "--by", "weather"]) == 2
+    assert "more.parquet: column 'weather' is missing" in capsys.readouterr().err
+    for flag in (["--by", "visible"], ["--figure", str(tmp_path / "f.png")]):
+        assert main(["evaluate", str(path), *flag]) == 2
+        assert f"{flag[0]} is for --calibration" in capsys.readouterr().err
+    assert not (tmp_path / "f.png").exists()
 
 
 def test_a_reader_that_has_gone_is_no_error(predictions, tmp_path):

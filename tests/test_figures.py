@@ -10,7 +10,9 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from kdn import metrics
+from kdn.calibration import diagnose
 from kdn.figures import (
+    calibration_figure,
     ced_figure,
     convergence_figure,
     gradient_figure,
@@ -359,7 +361,8 @@ def test_what_cannot_be_drawn_is_named(named, maps):
         uncertainty_figure(named)
     with pytest.raises(ValueError, match="of others: hdr_level must be given"):
         reliability_figure(named)
-    blank = dataclasses.replace(named["of others"], target=None, valid=None, log_prob=None)
+    none = dict.fromkeys(("target", "valid", "log_prob", "hdr_tie", "energy_score"))
+    blank = dataclasses.replace(named["of others"], **none)
     with pytest.raises(ValueError, match="blank: predictions must have labels to be drawn"):
         ced_figure({"right": named["right"], "blank": blank})
     with pytest.raises(ValueError, match="sample must be one that fine has, got 'a'"):
@@ -386,3 +389,34 @@ def test_files(named, maps, tmp_path, monkeypatch):
     assert dict(mpl.rcParams) == before
     bare = write_figures({"of others": named["of others"]}, tmp_path)
     assert [path.name for path in bare] == ["ced.png"]
+
+
+def test_a_diagnosis_is_drawn_with_its_numbers():
+    predictions = gaussian_predictions(samples=16, width=0.7)
+    found = diagnose(predictions, by="side", values=np.array(["left", "right"] * 8), bootstrap=20)
+    axes = calibration_figure(found).axes
+    assert [each.get_title(loc="left") for each in axes] == [
+        "Coverage",
+        "Levels",
+        "Sparsification",
+        "Risk and share kept",
+    ]
+    lines = {line.get_label(): line for line in axes[0].get_lines()}
+    assert predictions.hdr_level is not None
+    assert predictions.valid is not None
+    held = [metrics.coverage(predictions.hdr_level, predictions.valid, 0.9)]
+    drawn = next(line for name, line in lines.items() if str(name).startswith("all ("))
+    assert drawn.get_xdata()[89] == pytest.approx(90)
+    assert [drawn.get_ydata()[89]] == pytest.approx(held)
+    assert sum("side" in str(name) for name in lines) == 2
+    heights = [bar.get_height() for bar in axes[1].patches]
+    assert len(heights) == 20
+    assert np.mean(heights) == pytest.approx(1.0)
+    assert heights[-1] > 1.5  # densities too narrow: labels at the ends of the tails
+    risk = axes[3].get_lines()[0].get_ydata()
+    assert risk[-1] == pytest.approx(found["all"]["mean error"].value)
+    assert risk[49] == pytest.approx(0.01 * risk[-1] * axes[2].get_lines()[0].get_ydata()[50])
+    bare = dataclasses.replace(predictions, hdr_level=None, hdr_tie=None, uncertainty=None)
+    said = [text.get_text() for each in calibration_figure(diagnose(bare, bootstrap=0)).axes
+            for text in each.texts]  # fmt: skip
+    assert said == ["no column hdr_level"] * 2 + ["no column uncertainty"] * 2

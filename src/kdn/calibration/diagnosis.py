@@ -137,7 +137,7 @@ class Diagnosis:
         whole = self.parts[0]
         lines = [self._evaluation(whole).as_table().rstrip()]
         if whole.uniformity is not None:
-            lines += ["", f"levels uniform: p = {_p(whole.uniformity)}"]
+            lines += ["", "levels uniform: p " + _p(whole.uniformity, equal="= ")]
         width = max(len(part.name) for part in self.parts)
         shown = [column for column in _COLUMNS if any(s.name == column[1] for s in whole.scores)]
         heads = "".join(f"{name:>9}" for name, _, _ in shown)
@@ -214,9 +214,9 @@ def _number(value: float, digits: int) -> str:
     return "n/a" if math.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
 
 
-def _p(test: Uniformity) -> str:
+def _p(test: Uniformity, *, equal: str = "") -> str:
     """Return a p-value as text; it cannot be smaller than the draws allow."""
-    least = 1 / (1 + test.replicates)
-    return (
-        f"<{max(0.001, least):.3f}" if test.p_value <= max(0.001, least) else f"{test.p_value:.3f}"
-    )
+    least = max(0.001, 1 / (1 + test.replicates))
+    if test.p_value <= least:
+        return f"< {least:.3f}" if equal else f"<{least:.3f}"
+    return f"{equal}{test.p_value:.3f}"

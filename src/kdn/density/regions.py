@@ -16,6 +16,7 @@ from torch import Tensor
 from kdn.density.kernels import flat_bandwidth, flat_logits
 from kdn.density.masses import masses_of_part, parts
 from kdn.density.nodes import Nodes, nodes_of
+from kdn.density.parameters import points_batch
 from kdn.density.precision import full_precision
 from kdn.grid import Grid
 
@@ -87,14 +88,16 @@ def hdr_tie(
         Masses, `(*sample, *batch)`.
     """
     with torch.no_grad(), full_precision(density.logits.device):
+        missing = _missing(density, points)
+        if density.kernel != "uniform":
+            shape = points_batch(points, density.event_shape, density.batch_shape)
+            tie = torch.zeros(shape, dtype=density.logits.dtype, device=density.logits.device)
+            return tie.masked_fill(missing, math.nan)
         asked, shape = _log_densities(density, points)
-        if density.kernel == "uniform":
-            log_probs = flat_logits(density).flatten(1)
-            denser = _denser_cells(log_probs, asked, density.grid)
-            tie = _denser_cells(log_probs, asked, density.grid, or_equal=True) - denser
-        else:
-            tie = torch.zeros_like(asked)
-        return tie.T.reshape(shape).masked_fill(_missing(density, points), math.nan)
+        log_probs = flat_logits(density).flatten(1)
+        denser = _denser_cells(log_probs, asked, density.grid)
+        tie = _denser_cells(log_probs, asked, density.grid, or_equal=True) - denser
+        return tie.T.reshape(shape).masked_fill(missing, math.nan)
 
 
 def _log_densities(density: KernelDensity, points: Tensor) -> tuple[Tensor, torch.Size]:

@@ -84,7 +84,7 @@ def _levels(axes: Axes, whole: Part) -> None:
         top = max(2.0, 1.15 * bins * float(np.nanmax(shares if high is None else high)))
         axes.set(xlim=(0, 1), ylim=(0, top if np.isfinite(top) else 2.0))
         p_value, least = whole.uniformity.p_value, 1 / (1 + whole.uniformity.replicates)
-        said = f"p < {2 * least:.3f}" if p_value <= least else f"p = {p_value:.3f}"
+        said = f"p < {max(0.001, least):.3f}" if p_value <= least else f"p = {p_value:.3f}"
         axes.text(0.98, 0.97, f"uniform: {said}", ha="right", va="top", fontsize=8,
                   transform=axes.transAxes)  # fmt: skip
         axes.text(0.02, 0.97, "right: too sure, left: not sure enough", va="top",
