@@ -187,6 +187,7 @@ def test_the_command_writes_a_model_whose_predictions_are_recalibrated(
     new, raw, old = (read_predictions(f"{name}.parquet") for name in ("new", "raw", "old"))
     assert np.array_equal(raw.covariances, old.covariances)  # type: ignore[arg-type]
     assert not np.allclose(new.covariances, old.covariances)  # type: ignore[arg-type]
+    assert np.array_equal(new.landmarks, old.landmarks)
     assert new.metadata["recalibration"]["faces"] == 10
     assert "recalibration" not in raw.metadata
     json.dumps(dict(new.metadata), allow_nan=False)
@@ -223,3 +224,4 @@ def test_a_face_s_regions_are_those_of_the_recalibration(tmp_path):
     )
     assert (raw.own_level(0.7) == 0.7).all()
     assert not np.allclose(raw.uncertainty, face.uncertainty)
+    assert np.array_equal(raw.landmarks, face.landmarks)

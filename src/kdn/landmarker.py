@@ -230,8 +230,9 @@ class Landmarker:
             stacked = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()
             with torch.no_grad():
                 device = self.model.mean.device
-                density = self.model.density(stacked.to(device), mirror=self.mirror)
-                points = self.model.head.decode(density).double().cpu()
+                found = self.model.density(stacked.to(device), mirror=self.mirror, adjusted=False)
+                points = self.model.head.decode(found).double().cpu()
+                density = self.model.recalibration(self.mirror).adjusted(found)
                 for row, (place, crop_to_image) in enumerate(zip(some, maps, strict=True)):
                     yield self._face(_row(density, row), points[row], place, crop_to_image)
 

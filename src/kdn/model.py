@@ -59,14 +59,18 @@ class LandmarkModel(nn.Module):
         images = (images - self.mean) / self.deviation
         return self.network(images.contiguous(memory_format=torch.channels_last))
 
-    def density(self, crops: Tensor, *, mirror: bool = False) -> KernelDensity | GaussianDensity:
+    def density(
+        self, crops: Tensor, *, mirror: bool = False, adjusted: bool = True
+    ) -> KernelDensity | GaussianDensity:
         """Return every landmark's density, batch shape `(batch, landmarks)`, in crop pixels.
 
-        It is adjusted where the model has been recalibrated.
+        It is adjusted where the model has been recalibrated. Points are decoded from the density
+        that is not: what is known of a landmark is mended, not where it is said to be.
 
         Args:
             crops: As for `forward`.
             mirror: Average with the density of the mirrored crops, turned back.
+            adjusted: False for the density as the head gives it.
 
         Raises:
             ValueError: If `mirror` is set and the head's densities cannot be averaged: those of a
@@ -74,7 +78,7 @@ class LandmarkModel(nn.Module):
         """
         outputs = self(crops)[-1]
         density = self.density_of(outputs, self(crops.flip(-1))[-1] if mirror else None)
-        return self.recalibration(mirror).adjusted(density)
+        return self.recalibration(mirror).adjusted(density) if adjusted else density
 
     def density_of(
         self,

@@ -15,7 +15,6 @@ from torch.utils.data import default_collate
 from kdn.data import CropDataset, Sample, read_batches
 from kdn.density import GaussianDensity, KernelDensity, MappedDensity
 from kdn.grid import Affine, Grid
-from kdn.heads import Head
 from kdn.model import LandmarkModel
 from kdn.predictions import AREA_LEVELS, DECODERS, Maps, Predictions
 from kdn.recalibration import Recalibration
@@ -71,8 +70,12 @@ def predict(
     for chunk, items in read_batches(dataset, batch, problems):
         inputs = default_collate(items)
         with torch.inference_mode():
-            density = model.density(inputs["image"].to(model.mean.device), mirror=mirror)
-            rows.append(_columns(density, inputs, model.head, model.recalibration(mirror)))
+            crops = inputs["image"].to(model.mean.device)
+            found = model.density(crops, mirror=mirror, adjusted=False)
+            recalibration = model.recalibration(mirror)
+            density = recalibration.adjusted(found)
+            points = {name: model.head.decode(found, name) for name in DECODERS}
+            rows.append(_columns(density, points, inputs, recalibration))
             if isinstance(density, KernelDensity) and sum(map(_length, drawn)) < maps:
                 grid = density.grid.refine(_finer(density.grid))
                 drawn.append(_maps(density, inputs, maps - sum(map(_length, drawn))))
@@ -111,8 +114,8 @@ def predict(
 
 def _columns(
     density: KernelDensity | GaussianDensity,
+    decoded: dict[str, Tensor],
     inputs: dict[str, Tensor],
-    head: Head,
     levels: Recalibration,
 ) -> dict[str, np.ndarray]:
     """Return the columns of one batch, in image pixels."""
@@ -120,7 +123,7 @@ def _columns(
     device = density.mean.device
     in_image = density.mapped(crop_to_image.to(device))
     columns = {
-        name: crop_to_image.points(head.decode(density, name).double().cpu()) for name in DECODERS
+        name: crop_to_image.points(points.double().cpu()) for name, points in decoded.items()
     }
     covariance = in_image.covariance_matrix
     columns["covariances"] = torch.stack(
