@@ -13,7 +13,7 @@ LAYERS = (
     ("kdn", "cli"),
     ("annotate", "study"),
     ("landmarker",),
-    ("train", "predict", "evaluate", "track", "figures", "lint", "outputs", "overlay"),
+    ("train", "predict", "evaluate", "track", "figures", "lint", "outputs", "overlay", "occlusion"),
     ("model", "checkpoint", "predictions", "faces"),
     ("heads", "networks", "data", "metrics", "detect", "boxes"),
     ("density",),

@@ -13,13 +13,16 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from kdn.data import CropDataset, Sample
-from kdn.density import GaussianDensity, KernelDensity
+from kdn.density import GaussianDensity, KernelDensity, peak_mass
 from kdn.grid import Affine, Grid
 from kdn.heads import Head
 from kdn.model import LandmarkModel
 from kdn.predictions import DECODERS, Maps, Predictions
 
 __all__ = ["predict"]
+
+_VECTOR_SIDE = 4.0
+"""Crop pixels of the square of `peak_mass` where there are no maps: a cell of FAN's."""
 
 
 def predict(
@@ -81,10 +84,15 @@ def predict(
     if not rows:
         raise ValueError("samples must hold at least one that can be read")
     columns = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
-    facts = {"markup": model.markup.name, "decoder": chosen, "head": model.recipe.head.name}
+    facts: dict[str, Any] = {
+        "markup": model.markup.name,
+        "decoder": chosen,
+        "head": model.recipe.head.name,
+    }
     if mirror:
         facts["mirror"] = "averaged"
     facts["version"] = importlib.metadata.version("kdn")
+    facts["peak_side"] = _peak_side(model.head)
     predictions = Predictions(
         id=tuple(name for name, _, _ in names),
         path=tuple(path for _, path, _ in names),
@@ -141,6 +149,7 @@ def _columns(
     )
     columns["uncertainty"] = in_image.uncertainty_length
     columns["entropy"] = in_image.entropy()
+    columns["peak_mass"] = peak_mass(density, _peak_side(head))
     points, valid = inputs["landmarks"].to(device), inputs["valid"]
     target = crop_to_image.points(inputs["landmarks"].double())
     log_prob = crop_to_image.log_densities(density.log_prob(points).double().cpu())
@@ -167,6 +176,11 @@ def _maps(density: KernelDensity, inputs: dict[str, Tensor], count: int) -> dict
         "target": inputs["landmarks"].masked_fill(missing, torch.nan)[:count].numpy(),
         "visible": inputs["visible"][:count].numpy(),
     }
+
+
+def _peak_side(head: Head) -> float:
+    """Return the side of the square of `peak_mass`, crop pixels: a cell of the network's maps."""
+    return float(head.stride) if head.takes_maps else _VECTOR_SIDE
 
 
 def _finer(grid: Grid) -> int:

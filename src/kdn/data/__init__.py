@@ -11,6 +11,7 @@ from kdn.data.crop import crop_of_box, warp
 from kdn.data.dataset import CropDataset, init_worker
 from kdn.data.ibug import read_ibug
 from kdn.data.merl_rav import read_merl_rav
+from kdn.data.occluded import Occluded
 from kdn.data.pts import read_pts
 from kdn.data.sample import Sample, read_image, tight_box
 from kdn.data.sources import load_samples
@@ -20,6 +21,7 @@ from kdn.data.synthetic import SyntheticFaces
 __all__ = [
     "Augmentation",
     "CropDataset",
+    "Occluded",
     "Sample",
     "Selection",
     "SyntheticFaces",
