@@ -15,7 +15,7 @@ LAYERS = (
     ("landmarker",),
     ("train", "predict", "evaluate", "track", "figures", "lint", "outputs", "overlay", "occlusion"),
     ("model", "checkpoint", "predictions", "faces"),
-    ("heads", "networks", "data", "metrics", "detect", "boxes"),
+    ("heads", "networks", "data", "metrics", "detect", "boxes", "boundary"),
     ("density",),
     ("coordinates", "files", "grid", "images", "inputs", "markup", "models", "recipe"),
 )

@@ -11,6 +11,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from kdn.metrics import resample_counts
 from kdn.occlusion import Combination, detect, hidden_landmarks, hidden_scores
+from kdn.occlusion.combination import logistic_weights
 from kdn.predictions import Predictions
 from labelled import gaussian_predictions
 
@@ -20,7 +21,8 @@ def told(seed: int = 0, samples: int = 60) -> Predictions:
     given = gaussian_predictions(samples=samples, landmarks=7, seed=seed, markup="seven")
     rng = np.random.default_rng(seed + 1)
     visible = rng.random((samples, 7)) > np.linspace(0.1, 0.5, 7)
-    assert given.entropy is not None and given.peak_mass is not None
+    assert given.entropy is not None
+    assert given.peak_mass is not None
     wide = np.where(visible, 0.0, 1.0)
     return replace(
         given,
@@ -33,7 +35,8 @@ def told(seed: int = 0, samples: int = 60) -> Predictions:
 def test_scores_do_not_depend_on_the_size_of_the_picture() -> None:
     given = told()
     scale = np.random.default_rng(3).uniform(0.5, 4.0, (60, 1))
-    assert given.entropy is not None and given.uncertainty is not None
+    assert given.entropy is not None
+    assert given.uncertainty is not None
     assert given.crop_to_image is not None
     larger = replace(
         given,
@@ -71,7 +74,8 @@ def test_scores_by_hand() -> None:
 def test_landmarks_without_a_label_are_neither_hidden_nor_counted() -> None:
     given = told()
     hidden, counted = hidden_landmarks(given)
-    assert given.valid is not None and given.visible is not None
+    assert given.valid is not None
+    assert given.visible is not None
     assert (~given.valid & ~given.visible).any()
     np.testing.assert_array_equal(hidden, given.valid & ~given.visible)
     np.testing.assert_array_equal(counted, given.valid)
@@ -99,38 +103,74 @@ def test_detection_equals_scikit_learn() -> None:
 
 
 @pytest.mark.parametrize("ridge", [0.5, 20.0])
-def test_combination_equals_scikit_learn(ridge: float) -> None:
+def test_logistic_weights_equal_scikit_learn(ridge: float) -> None:
+    rng = np.random.default_rng(5)
+    design = rng.normal(size=(400, 5)) * [1.0, 3.0, 0.2, 1.0, 1.0]
+    positive = rng.random(400) < 1 / (1 + np.exp(1.5 - design @ [1.0, 0.3, -2.0, 0.0, 0.5]))
+    reference = LogisticRegression(C=1 / ridge, tol=1e-12, max_iter=5000)
+    reference.fit(design, positive)
+    found = logistic_weights(np.concatenate([np.ones((400, 1)), design], 1), positive, ridge)
+    np.testing.assert_allclose(found[1:], reference.coef_[0], atol=1e-6)
+    assert found[0] == pytest.approx(reference.intercept_[0], abs=1e-6)
+
+
+def test_a_combination_equals_scikit_learn_on_the_same_terms() -> None:
+    """Terms by loops over faces and landmarks: own scores, those around, and which landmark."""
     given = told()
     hidden, counted = hidden_landmarks(given)
     scores = hidden_scores(given)
-    fitted = Combination.fit(scores, hidden, counted, ridge=ridge)
-    columns = []
+    fitted = Combination.fit(scores, given.landmarks, hidden, counted, reach=0.2, ridge=2.0)
+    z = []
     for score in scores.values():
-        centred = score - np.nanmean(np.where(counted, score, np.nan), axis=0)
-        columns.append(centred[counted] / centred[counted].std())
-    design = np.stack(columns, axis=1)
-    reference = LogisticRegression(C=1 / ridge, tol=1e-12, max_iter=1000)
-    reference.fit(design, hidden[counted])
-    np.testing.assert_allclose(fitted.weights, reference.coef_[0], atol=1e-6)
-    assert fitted.bias == pytest.approx(reference.intercept_[0], abs=1e-6)
-    odds = fitted(scores)
-    assert odds.shape == hidden.shape
-    np.testing.assert_allclose(odds[counted], reference.decision_function(design), atol=1e-5)
+        centred = score - [score[counted[:, i], i].mean() for i in range(7)]
+        z.append(centred / centred[counted].std())
+    terms = np.zeros((60, 7, 13))
+    for face in range(60):
+        points = given.landmarks[face]
+        size = 0.2 * np.sqrt(np.prod(np.ptp(points, axis=0)))
+        for i in range(7):
+            share = np.exp(-0.5 * (np.linalg.norm(points - points[i], axis=1) / size) ** 2)
+            share[i] = 0.0
+            for k in range(3):
+                terms[face, i, k] = z[k][face, i]
+                terms[face, i, 3 + k] = (share * z[k][face]).sum() / share.sum()
+            terms[face, i, 6 + i] = 1.0
+    reference = LogisticRegression(C=0.5, tol=1e-12, max_iter=5000)
+    reference.fit(terms[counted], hidden[counted])
+    np.testing.assert_allclose(fitted.weights, reference.coef_[0, :3], atol=1e-6)
+    np.testing.assert_allclose(fitted.around, reference.coef_[0, 3:6], atol=1e-6)
+    bias = reference.intercept_[0] + reference.coef_[0, 6:]
+    np.testing.assert_allclose(fitted.bias, bias, atol=1e-6)
+    odds = fitted(scores, given.landmarks)
+    np.testing.assert_allclose(
+        odds[counted], reference.decision_function(terms[counted]), atol=1e-5
+    )
 
 
 def test_a_combination_beats_its_scores_on_other_images() -> None:
     train, test = told(seed=0, samples=300), told(seed=9, samples=300)
-    fitted = Combination.fit(hidden_scores(train), *hidden_landmarks(train))
+    fitted = Combination.fit(hidden_scores(train), train.landmarks, *hidden_landmarks(train))
     scores = hidden_scores(test)
-    found = detect({**scores, "all": fitted(scores)}, *hidden_landmarks(test), bootstrap=2)
+    both = {**scores, "all": fitted(scores, test.landmarks)}
+    found = detect(both, *hidden_landmarks(test), bootstrap=2)
     areas = {one.name: one.auroc for one in found}
-    assert areas.pop("all") > max(areas.values()) + 0.01
+    assert areas.pop("all") > max(areas.values()) + 0.05
+
+
+def test_faces_are_done_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = told(samples=23)
+    scores = hidden_scores(given)
+    fitted = Combination.fit(scores, given.landmarks, *hidden_landmarks(given))
+    whole = fitted(scores, given.landmarks)
+    monkeypatch.setattr("kdn.occlusion.combination._FACES", 5)
+    np.testing.assert_array_equal(fitted(scores, given.landmarks), whole)
 
 
 def test_separable_kinds_have_finite_weights() -> None:
     hidden = np.random.default_rng(0).random((50, 3)) < 0.4
     scores = {"one": hidden * 1.0, "same": hidden * 2.0, "constant": np.ones((50, 3))}
-    fitted = Combination.fit(scores, hidden, np.ones_like(hidden), ridge=0.01)
+    points = np.random.default_rng(1).normal(size=(50, 3, 2))
+    fitted = Combination.fit(scores, points, hidden, np.ones_like(hidden), ridge=0.01)
     assert np.isfinite(fitted.weights).all()
     assert fitted.weights[0] == pytest.approx(fitted.weights[1])
     assert fitted.weights[2] == 0
@@ -138,15 +178,17 @@ def test_separable_kinds_have_finite_weights() -> None:
 
 def test_combination_as_json(tmp_path: Path) -> None:
     given = told()
-    fitted = Combination.fit(hidden_scores(given), *hidden_landmarks(given))
+    scores, points = hidden_scores(given), given.landmarks
+    fitted = Combination.fit(scores, points, *hidden_landmarks(given))
     fitted.write(tmp_path / "c.json")
     again = Combination.read(tmp_path / "c.json")
-    np.testing.assert_array_equal(again(hidden_scores(given)), fitted(hidden_scores(given)))
+    np.testing.assert_array_equal(again(scores, points), fitted(scores, points))
     kept = json.loads((tmp_path / "c.json").read_text())
     wrong = {
         "format must be 1, got 7": {**kept, "format": 7},
         "not a combination": {k: v for k, v in kept.items() if k != "weights"},
-        "must fit, got 3": {**kept, "scales": [1.0]},
+        r"scales must have shape \(3,\), got \(1,\)": {**kept, "scales": [1.0]},
+        r"centres must have shape \(3, 6\)": {**kept, "bias": kept["bias"][:6]},
     }
     for said, values in wrong.items():
         (tmp_path / "w.json").write_text(json.dumps(values))
@@ -159,18 +201,20 @@ def test_combination_as_json(tmp_path: Path) -> None:
 
 def test_what_cannot_be_combined() -> None:
     hidden, counted = np.zeros((5, 3), bool), np.ones((5, 3), bool)
-    scores = {"one": np.random.default_rng(0).normal(size=(5, 3))}
+    rng = np.random.default_rng(0)
+    scores, points = {"one": rng.normal(size=(5, 3))}, rng.normal(size=(5, 3, 2))
     with pytest.raises(ValueError, match="both kinds among what counts, got 0 of 15"):
-        Combination.fit(scores, hidden, counted)
+        Combination.fit(scores, points, hidden, counted)
     hidden[2, 1] = True
-    with pytest.raises(ValueError, match="ridge must be positive, got 0"):
-        Combination.fit(scores, hidden, counted, ridge=0.0)
+    for name in ("ridge", "reach"):
+        with pytest.raises(ValueError, match=f"{name} must be positive, got 0"):
+            Combination.fit(scores, points, hidden, counted, **{name: 0.0})
     with pytest.raises(ValueError, match="scores must hold at least one"):
-        Combination.fit({}, hidden, counted)
-    with pytest.raises(ValueError, match="finite where they count"):
-        Combination.fit({"one": np.full((5, 3), np.inf)}, hidden, counted)
-    fitted = Combination.fit(scores, hidden, counted)
+        Combination.fit({}, points, hidden, counted)
+    with pytest.raises(ValueError, match="scores must be finite"):
+        Combination.fit({"one": np.full((5, 3), np.inf)}, points, hidden, counted)
+    fitted = Combination.fit(scores, points, hidden, counted)
     with pytest.raises(ValueError, match="got no one"):
-        fitted({"two": scores["one"]})
+        fitted({"two": scores["one"]}, points)
     with pytest.raises(ValueError, match="of 3 landmarks, got 2"):
-        fitted({"one": scores["one"][:, :2]})
+        fitted({"one": scores["one"][:, :2]}, points[:, :2])
