@@ -25,10 +25,11 @@ _ARRAYS = ("centres", "scales", "weights", "around", "bias")
 class Combination:
     """A logistic regression on scores of a landmark and of those around it.
 
-        log-odds_l = bias_l + Σ_k w_k z_k,l + Σ_k v_k Σ_j a_lj z_k,j,    z_k,l = (s_k,l − m_k,l) / d_k
+        log-odds_l = bias_l + Σ_k w_k z_k,l + Σ_k v_k Σ_j a_lj z_k,j
+        z_k,l = (s_k,l − m_k,l) / d_k
 
-    `m_k,l` is the mean of score `k` over landmark `l`, so that landmarks which are harder everywhere
-    do not count as hidden for that alone; how often each is hidden is in its `bias`. What hides a
+    `m_k,l` is the mean of score `k` over landmark `l`, so that landmarks that are harder anyhow do
+    not count as hidden for that alone; how often each is hidden is in its `bias`. What hides a
     landmark mostly hides its neighbours too: `a_lj ∝ exp(−½ (|x_l − x_j| / (reach · size))²)`, over
     all others of the face, adding up to 1, with `size = √(w·h)` of the box of its landmarks.
 
