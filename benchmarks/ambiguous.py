@@ -1,33 +1,28 @@
 """Do densities have two modes of equal mass where a landmark may be in either of two places?
 
-    for head in default published adaptive uniform gaussian; do
-        python benchmarks/ambiguous_training.py --head $head --out runs/ambiguous
-    done
-    python benchmarks/ambiguous.py runs/ambiguous --figure docs/figures/ambiguous.png
+    python benchmarks/ambiguous_training.py --out runs/ambiguous.pt
+    python benchmarks/ambiguous.py runs/ambiguous.pt --figure docs/figures/ambiguous.png
 
-On synthetic faces with a feature that is drawn twice; a coin decided which one is labelled, so that
-the truth is one half at each place. Landmarks whose places are at least `APART` of the face apart
-count. Modes are those of the density smoothed by `SMOOTHING` of the face that hold at least
-`LEAST`; two are found if there is one within `NEAR` of the face of each place. The mass of a place
-is that of the density itself (not smoothed) which is nearer to it than to the other.
+On synthetic faces with a feature that is drawn twice, both times alike, so that the truth is one
+half at each place. Landmarks whose places are at least `APART` of the face apart count. Modes are
+those of the density smoothed by `SMOOTHING` of the face that hold at least `LEAST`; two are found
+if there is one within `NEAR` of the face of each place. The mass of a place is that of the density
+itself (not smoothed) which is nearer to it than to the other.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ambiguous_training import CROP, LANDMARKS, Net, faces
-from kdn.data import CropDataset
+from ambiguous_training import CROP, LANDMARKS, MapHeads, OneGaussian, densities, pool
 from kdn.density import GaussianDensity, KernelDensity
 from kdn.grid import Grid
-from kdn.markup import FACE68
 
 APART, NEAR, FAR, SMOOTHING, LEAST = 0.06, 0.04, 0.06, 0.015, 0.05
 _MODES = 6
@@ -62,33 +57,24 @@ class Cases:
     between: np.ndarray
 
 
-def load(folder: Path, name: str) -> Net:
-    """Return a model that `ambiguous_training.py` wrote."""
-    kept = torch.load(folder / f"{name}.pt", weights_only=True)
-    model = Net(name, kept["features"])
-    model.load_state_dict(kept["weights"])
-    return model.eval()
+def load(path: Path) -> list[nn.Module]:
+    """Return the models that `ambiguous_training.py` wrote."""
+    kept = torch.load(path, weights_only=True)
+    maps, one = MapHeads(kept["features"]), OneGaussian()
+    maps.load_state_dict(kept["maps"])
+    one.load_state_dict(kept["gaussian"])
+    return [maps.eval(), one.eval()]
 
 
-def crops(count: int, seed: int, *, ambiguous: float = 1.0) -> Iterator[dict[str, Tensor]]:
-    """Yield crops of faces with both places of `LANDMARKS` in crop pixels, and the face's length.
-
-    The upper place comes first, whichever the coin took.
-    """
-    samples = faces(count, seed, ambiguous=ambiguous)
-    data = CropDataset(samples, markup=FACE68, data=CROP, augment=None, seed=0)
-    chosen = list(LANDMARKS)
-    for index, sample in enumerate(samples):
-        item = data[index]
-        linear = item["crop_to_image"][:, :2]
-        to_crop = torch.linalg.inv(linear)
-        other = torch.from_numpy(sample.alternatives) - item["crop_to_image"][:, 2]
-        places = torch.stack([item["landmarks"].double(), other @ to_crop.T], 1)[chosen]
+def crops(count: int, seed: int) -> list[dict[str, Tensor]]:
+    """Return faces with both places of `LANDMARKS`, the upper one first; NaN where there is one."""
+    data, items = pool(count, seed, ambiguous=1.0), []
+    for image, points, length in zip(*data.values(), strict=True):
+        places = points.transpose(0, 1).double()
         swap = places[:, 0, 1] > places[:, 1, 1]
         places[swap] = places[swap].flip(1)
-        x0, y0, x1, y1 = sample.bbox
-        length = np.sqrt((x1 - x0) * (y1 - y0)) / np.sqrt(float(torch.linalg.det(linear)))
-        yield {"image": item["image"], "places": places, "length": torch.tensor(length)}
+        items.append({"image": image, "places": places, "length": length})
+    return items
 
 
 def pixel_masses(density: KernelDensity | GaussianDensity) -> Tensor:
@@ -108,36 +94,69 @@ def modes_of(density: KernelDensity | GaussianDensity, smoothing: float) -> tupl
     return density.smoothed(smoothing).modes(_MODES)
 
 
-def measure(model: Net, batches: list[dict[str, Tensor]]) -> Cases:
-    """Return what a model says at every landmark with two places that are apart."""
-    rows: list[tuple[float, ...]] = []
-    points = PIXELS.points(dtype=torch.float64, device=torch.device("cpu"))
-    for item in batches:
+def rows_of(
+    density: KernelDensity | GaussianDensity, rows: list[int]
+) -> KernelDensity | GaussianDensity:
+    """Return the densities of some landmarks of the first face, batch `(rows,)`."""
+    if isinstance(density, GaussianDensity):
+        return GaussianDensity(density.mean[0, rows], density.scale_tril[0, rows])
+    bandwidth, offsets = density.bandwidth, density.offsets
+    return KernelDensity(
+        density.raw_logits[0, rows],
+        density.grid,
+        bandwidth=None if bandwidth is None else bandwidth[0, rows],
+        kernel=density.kernel,
+        offsets=None if offsets is None else offsets[0, rows],
+    )
+
+
+def measure(models: list[nn.Module], items: list[dict[str, Tensor]]) -> dict[str, Cases]:
+    """Return what every head says at every landmark with two places that are apart."""
+    found: dict[str, list[tuple[float, ...]]] = {}
+    for item in items:
         places, length = item["places"], float(item["length"])
         apart = (places[:, 0] - places[:, 1]).norm(dim=-1) / length
-        with torch.inference_mode():
-            density = model.density(item["image"].unsqueeze(0))
-            masses = pixel_masses(density)[0]
-            modes, held = (x[0] for x in modes_of(density, SMOOTHING * length))
-            asked = torch.cat([places, places.mean(1, keepdim=True)], 1).transpose(0, 1)
-            asked = asked.nan_to_num().float().unsqueeze(1)
-            values = density.log_prob(asked)[:, 0]
-        for row in torch.nonzero(apart >= APART).squeeze(1).tolist():
-            away = (points.unsqueeze(2) - places[row]).norm(dim=-1)  # (height, width, place)
-            mass = masses[row]
-            here = modes[row][held[row] >= LEAST].double()
-            near = (here.unsqueeze(1) - places[row]).norm(dim=-1) <= NEAR * length
-            rows.append(
-                (
-                    LANDMARKS[row],
-                    float(mass[away[..., 0] < away[..., 1]].sum() / mass.sum()),
-                    float(mass[(away > FAR * length).all(-1)].sum() / mass.sum()),
-                    len(here),
-                    bool(near.any(0).all()),
-                    float((values[2, row] - values[:2, row].min()).exp()),
-                )
+        rows = torch.nonzero(apart >= APART).squeeze(1).tolist()
+        if not rows:
+            continue
+        for model in models:
+            with torch.inference_mode():
+                every = densities(model, item["image"].unsqueeze(0))
+                for name, density in every.items():
+                    cases = _cases(rows_of(density, rows), rows, places[rows], length)
+                    found.setdefault(name, []).extend(cases)
+    return {
+        name: Cases(*(np.array(column) for column in zip(*rows, strict=True)))
+        for name, rows in found.items()
+    }
+
+
+def _cases(
+    density: KernelDensity | GaussianDensity, rows: list[int], places: Tensor, length: float
+) -> list[tuple[float, ...]]:
+    """Return one row of `Cases` for each of a face's landmarks with two places."""
+    points = PIXELS.points(dtype=torch.float64, device=torch.device("cpu"))
+    masses = pixel_masses(density)
+    modes, held = modes_of(density, SMOOTHING * length)
+    asked = torch.cat([places, places.mean(1, keepdim=True)], 1).transpose(0, 1)
+    values = density.log_prob(asked.float())
+    found = []
+    for index, row in enumerate(rows):
+        away = (points.unsqueeze(2) - places[index]).norm(dim=-1)  # (height, width, place)
+        mass = masses[index] / masses[index].sum()
+        here = modes[index][held[index] >= LEAST].double()
+        near = (here.unsqueeze(1) - places[index]).norm(dim=-1) <= NEAR * length
+        found.append(
+            (
+                LANDMARKS[row],
+                float(mass[away[..., 0] < away[..., 1]].sum()),
+                float(mass[(away > FAR * length).all(-1)].sum()),
+                len(here),
+                bool(near.any(0).all()),
+                float((values[2, index] - values[:2, index].min()).exp()),
             )
-    return Cases(*(np.array(column) for column in zip(*rows, strict=True)))
+        )
+    return found
 
 
 def line(name: str, cases: Cases) -> str:
@@ -175,20 +194,17 @@ HEAD = (
 
 def main() -> None:
     """Print the table and draw the figure."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--faces", type=int, default=300)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", type=Path)
+    parser.add_argument("--faces", type=int, default=150)
     parser.add_argument("--seed", type=int, default=90210)
     parser.add_argument("--figure", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    items = list(crops(given.faces, given.seed))
-    models = {
-        name: load(given.folder, name) for name in TITLES if (given.folder / f"{name}.pt").is_file()
-    }
+    items = crops(given.faces, given.seed)
+    models = load(given.models)
     print(f"| {' | '.join(HEAD)} |\n|{'---|' * len(HEAD)}")
-    for name, model in models.items():
-        cases = measure(model, items)
+    for name, cases in measure(models, items).items():
         print(line(name, cases), flush=True)
         print(_by_feature(cases))
     if given.figure is not None:

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
-_LANDMARKS = {"left_brow": 19, "nose": 30, "mouth": 54, "chin": 8}
+_SHOWN = (19, 8, 54)  # a brow, the chin, a corner of the mouth
 _HALF = 26  # crop pixels shown to each side
 
 
-def draw(models: dict[str, Any], items: list[dict[str, Tensor]], path: Path) -> None:
+def draw(models: list[nn.Module], items: list[dict[str, Tensor]], path: Path) -> None:
     """Draw one landmark of each of a few faces: the picture, then each head's density over it."""
-    from ambiguous import LANDMARKS, SMOOTHING, TITLES, modes_of, pixel_masses
+    from ambiguous import LANDMARKS, SMOOTHING, TITLES, modes_of, pixel_masses, rows_of
+    from ambiguous_training import densities
 
-    rows = [_first(items, LANDMARKS.index(_LANDMARKS[name])) for name in ("left_brow", "chin", "mouth")]
+    rows = [_first(items, LANDMARKS.index(landmark)) for landmark in _SHOWN]
+    width = 1 + len(TITLES)
     figure, axes = plt.subplots(
-        len(rows), 1 + len(models), figsize=(1.5 * (1 + len(models)), 1.55 * len(rows)), dpi=90
+        len(rows), width, figsize=(1.4 * width, 1.5 * len(rows)), dpi=90, squeeze=False
     )
     for line, (item, index) in zip(axes, rows, strict=True):
         places, crop = item["places"][index], item["image"].permute(1, 2, 0).numpy()
@@ -33,13 +34,14 @@ def draw(models: dict[str, Any], items: list[dict[str, Tensor]], path: Path) -> 
             axis.set_ylim(middle[1] + _HALF, middle[1] - _HALF)
             axis.set_xticks([])
             axis.set_yticks([])
-        for axis, (name, model) in zip(line[1:], models.items(), strict=True):
+        every = {}
+        for model in models:
             with torch.inference_mode():
-                density = model.density(item["image"].unsqueeze(0))
-                mass = pixel_masses(density)[0, index]
-                modes, held = (
-                    x[0, index] for x in modes_of(density, SMOOTHING * float(item["length"]))
-                )
+                every |= densities(model, item["image"].unsqueeze(0))
+        for axis, (name, density) in zip(line[1:], every.items(), strict=True):
+            one = rows_of(density, [index])
+            mass = pixel_masses(one)[0]
+            modes, held = (x[0] for x in modes_of(one, SMOOTHING * float(item["length"])))
             shown = mass / mass.max()
             heat = plt.get_cmap("magma")(shown.numpy())
             heat[..., 3] = 0.15 + 0.85 * np.sqrt(shown.numpy())
@@ -51,7 +53,7 @@ def draw(models: dict[str, Any], items: list[dict[str, Tensor]], path: Path) -> 
             upper = float(mass[near[0] < near[1]].sum() / mass.sum())
             said = f"{upper:.2f} | {1 - upper:.2f}" if int(big.sum()) > 1 else "one mode"
             axis.set_xlabel(said, fontsize=7, labelpad=2)
-            if line is axes[0]:
+            if axis in axes[0]:
                 axis.set_title(TITLES[name].replace(" as ", "\nas "), fontsize=7)
         line[0].plot(*places.T, "+", color="#40ff40", markersize=6, markeredgewidth=1)
     axes[0][0].set_title("picture, both places", fontsize=7)

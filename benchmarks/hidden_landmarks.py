@@ -4,8 +4,9 @@
     python benchmarks/hidden_landmarks.py hidden.parquet --combination hidden.json
 
 For each score AUROC and average precision, with 95 % intervals over images; then on one half of the
-pictures, with the combination of all scores (and each landmark's own mean taken off) that was
-fitted on the other half. `--combination FILE` keeps what was fitted.
+pictures, with the combination of all scores (each landmark's own mean taken off) that was fitted on
+the other half. With `--fit OTHER` the combination is that of another file, and is tested on all
+faces. `--combination FILE` keeps what was fitted.
 """
 
 from __future__ import annotations
@@ -13,11 +14,21 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from kdn.occlusion import Combination, Detection, detect, hidden_landmarks, hidden_scores
-from kdn.predictions import read_predictions
+from kdn.predictions import Predictions, read_predictions
+
+
+class Told(NamedTuple):
+    """What is said of some faces, and what is true."""
+
+    scores: dict[str, np.ndarray]
+    points: np.ndarray
+    hidden: np.ndarray
+    counted: np.ndarray
 
 
 def centred(scores: Mapping[str, np.ndarray], fitted: Combination) -> dict[str, np.ndarray]:
@@ -52,32 +63,42 @@ def picture(name: str) -> str:
     return next((part for part in parts if part.startswith("image")), last)
 
 
-def report(path: Path, *, bootstrap: int, seed: int, keep: Path | None) -> None:
+def told(predictions: Predictions, rows: np.ndarray) -> Told:
+    """Return scores, points and labels of some faces."""
+    scores = {name: score[rows] for name, score in hidden_scores(predictions).items()}
+    hidden, counted = hidden_landmarks(predictions)
+    return Told(scores, predictions.landmarks[rows], hidden[rows], counted[rows])
+
+
+def report(path: Path, fit: Path | None, *, bootstrap: int, seed: int, keep: Path | None) -> None:
     """Print the rows of one file."""
     given = read_predictions(path)
-    scores = hidden_scores(given)
-    hidden, counted = hidden_landmarks(given)
-    base = float(hidden.sum() / counted.sum())
-    print(f"\n{path.stem}: {len(given)} faces, {counted.sum()} landmarks, {hidden.sum()} hidden\n")
+    whole = told(given, np.ones(len(given), dtype=bool))
+    base = whole.hidden.sum() / whole.counted.sum()
+    print(f"\n{path.stem}: {len(given)} faces, {whole.counted.sum()} landmarks, "
+          f"{whole.hidden.sum()} hidden\n")  # fmt: skip
     print("| File | Score | AUROC | AP | base rate |\n|---|---|---|---|---|")
-    for one in detect(scores, hidden, counted, bootstrap=bootstrap, seed=seed):
+    options = {"bootstrap": bootstrap, "seed": seed}
+    for one in detect(whole.scores, whole.hidden, whole.counted, **options):
         print(row(path.stem, one, base), flush=True)
-    train = halves(given.id, seed)
-    test = ~train
-    own = {name: score[train] for name, score in scores.items()}
-    fitted = Combination.fit(own, given.landmarks[train], hidden[train], counted[train])
-    rest = {name: score[test] for name, score in scores.items()}
-    odds = fitted(rest, given.landmarks[test])
-    rest |= centred(rest, fitted)
+    if fit is None:
+        half = halves(given.id, seed)
+        learned, test, name = told(given, half), told(given, ~half), f"{path.stem}, half"
+    else:
+        other = read_predictions(fit)
+        learned, test, name = told(other, np.ones(len(other), dtype=bool)), whole, path.stem
+    fitted = Combination.fit(learned.scores, learned.points, learned.hidden, learned.counted)
+    odds = fitted(test.scores, test.points)
+    rest = test.scores if fit is None else {}
+    rest = rest | centred(test.scores, fitted)
     rest |= {
         "landmark's own rate": np.broadcast_to(fitted.bias, odds.shape),
         "combination": odds,
         "combination, within landmarks": odds - fitted.bias,
     }
-    base = float(hidden[test].sum() / counted[test].sum())
-    found = detect(rest, hidden[test], counted[test], bootstrap=bootstrap, seed=seed)
-    for one in found:
-        print(row(f"{path.stem}, half", one, base), flush=True)
+    base = test.hidden.sum() / test.counted.sum()
+    for one in detect(rest, test.hidden, test.counted, **options):
+        print(row(name, one, base), flush=True)
     weights = zip(fitted.names, fitted.weights, fitted.around, strict=True)
     said = ", ".join(f"{name} {own:.2f} and {near:.2f} around" for name, own, near in weights)
     print(f"\nweights: {said}")
@@ -87,14 +108,15 @@ def report(path: Path, *, bootstrap: int, seed: int, keep: Path | None) -> None:
 
 def main() -> None:
     """Print the tables of all files."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", type=Path, nargs="+")
+    parser.add_argument("--fit", type=Path, help="file that the combination is fitted on")
     parser.add_argument("--bootstrap", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--combination", type=Path)
     given = parser.parse_args()
     for path in given.files:
-        report(path, bootstrap=given.bootstrap, seed=given.seed, keep=given.combination)
+        report(path, given.fit, bootstrap=given.bootstrap, seed=given.seed, keep=given.combination)
 
 
 if __name__ == "__main__":
