@@ -14,9 +14,10 @@ LAYERS = (
     ("annotate", "study"),
     ("landmarker",),
     ("train", "calibrate", "predict", "evaluate", "track", "figures", "lint", "outputs", "overlay"),
+    ("occlusion",),
     ("calibration",),
     ("model", "checkpoint", "predictions", "faces"),
-    ("heads", "networks", "data", "metrics", "detect", "boxes", "recalibration"),
+    ("heads", "networks", "data", "metrics", "detect", "boxes", "boundary", "recalibration"),
     ("density",),
     ("coordinates", "files", "grid", "images", "inputs", "markup", "models", "recipe"),
 )

@@ -13,13 +13,17 @@ from torch import Tensor
 from torch.utils.data import default_collate
 
 from kdn.data import CropDataset, Sample, read_batches
-from kdn.density import GaussianDensity, KernelDensity, MappedDensity
+from kdn.density import GaussianDensity, KernelDensity, MappedDensity, peak_mass
 from kdn.grid import Affine, Grid
+from kdn.heads import Head
 from kdn.model import LandmarkModel
 from kdn.predictions import AREA_LEVELS, DECODERS, Maps, Predictions
 from kdn.recalibration import Recalibration
 
 __all__ = ["predict"]
+
+_VECTOR_SIDE = 4.0
+"""Crop pixels of the square of `peak_mass` where there are no maps: a cell of FAN's."""
 
 
 def predict(
@@ -72,10 +76,14 @@ def predict(
         with torch.inference_mode():
             crops = inputs["image"].to(model.mean.device)
             found = model.density(crops, mirror=mirror, adjusted=False)
-            recalibration = model.recalibration(mirror)
-            density = recalibration.adjusted(found)
-            points = {name: model.head.decode(found, name) for name in DECODERS}
-            rows.append(_columns(density, points, inputs, recalibration))
+            density = model.recalibration(mirror).adjusted(found)
+            rows.append(
+                {
+                    **_points(found, inputs, model.head),
+                    **_columns(density, inputs, model.recalibration(mirror)),
+                    "peak_mass": _numpy(peak_mass(density, _peak_side(model.head))),
+                }
+            )
             if isinstance(density, KernelDensity) and sum(map(_length, drawn)) < maps:
                 grid = density.grid.refine(_finer(density.grid))
                 drawn.append(_maps(density, inputs, maps - sum(map(_length, drawn))))
@@ -95,6 +103,7 @@ def predict(
     if mirror in model.recalibrations:
         facts["recalibration"] = model.recalibrations[mirror].summary()
     facts["version"] = importlib.metadata.version("kdn")
+    facts["peak_side"] = _peak_side(model.head)
     predictions = Predictions(
         id=tuple(name for name, _, _ in names),
         path=tuple(path for _, path, _ in names),
@@ -112,19 +121,23 @@ def predict(
     )
 
 
-def _columns(
-    density: KernelDensity | GaussianDensity,
-    decoded: dict[str, Tensor],
-    inputs: dict[str, Tensor],
-    levels: Recalibration,
+def _points(
+    density: KernelDensity | GaussianDensity, inputs: dict[str, Tensor], head: Head
 ) -> dict[str, np.ndarray]:
-    """Return the columns of one batch, in image pixels."""
+    """Return the points of all decoders for one batch, in image pixels."""
+    crop_to_image = Affine.of_matrix(inputs["crop_to_image"])
+    points = {name: head.decode(density, name).double().cpu() for name in DECODERS}
+    return {name: _numpy(crop_to_image.points(found)) for name, found in points.items()}
+
+
+def _columns(
+    density: KernelDensity | GaussianDensity, inputs: dict[str, Tensor], levels: Recalibration
+) -> dict[str, np.ndarray]:
+    """Return what there is to say of one batch's densities, in image pixels."""
     crop_to_image = Affine.of_matrix(inputs["crop_to_image"])
     device = density.mean.device
     in_image = density.mapped(crop_to_image.to(device))
-    columns = {
-        name: crop_to_image.points(points.double().cpu()) for name, points in decoded.items()
-    }
+    columns: dict[str, Tensor] = {}
     covariance = in_image.covariance_matrix
     columns["covariances"] = torch.stack(
         (covariance[..., 0, 0], covariance[..., 0, 1], covariance[..., 1, 1]), dim=-1
@@ -142,11 +155,12 @@ def _columns(
     columns |= _sharpness(in_image, target.to(points), missing, levels)
     columns["valid"], columns["visible"] = valid, inputs["visible"]
     columns["crop_to_image"] = crop_to_image.matrix
-    exact = ("valid", "visible")
-    return {
-        name: (values if name in exact else values.double()).cpu().numpy()
-        for name, values in columns.items()
-    }
+    return {name: _numpy(values) for name, values in columns.items()}
+
+
+def _numpy(values: Tensor) -> np.ndarray:
+    """Return an array, fractions in float64."""
+    return (values if values.dtype == torch.bool else values.double()).cpu().numpy()
 
 
 def _sharpness(
@@ -172,6 +186,11 @@ def _maps(density: KernelDensity, inputs: dict[str, Tensor], count: int) -> dict
         "target": inputs["landmarks"].masked_fill(missing, torch.nan)[:count].numpy(),
         "visible": inputs["visible"][:count].numpy(),
     }
+
+
+def _peak_side(head: Head) -> float:
+    """Return the side of the square of `peak_mass`, crop pixels: a cell of the network's maps."""
+    return float(head.stride) if head.takes_maps else _VECTOR_SIDE
 
 
 def _finer(grid: Grid) -> int:

@@ -12,6 +12,7 @@ from kdn.data.dataset import CropDataset, init_worker, read_batches
 from kdn.data.held_out import held_out_samples, training_and_validation
 from kdn.data.ibug import read_ibug
 from kdn.data.merl_rav import read_merl_rav
+from kdn.data.occluded import Occluded
 from kdn.data.pts import read_pts
 from kdn.data.sample import Sample, read_image, tight_box
 from kdn.data.sources import load_samples
@@ -21,6 +22,7 @@ from kdn.data.synthetic import SyntheticFaces
 __all__ = [
     "Augmentation",
     "CropDataset",
+    "Occluded",
     "Sample",
     "Selection",
     "SyntheticFaces",

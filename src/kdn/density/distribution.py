@@ -26,6 +26,7 @@ from kdn.density.mapped import MappedDensity
 from kdn.density.marginal import marginal_parameters
 from kdn.density.nodes import Nodes
 from kdn.density.precision import at_least_single, full_precision
+from kdn.density.smoothing import smoothed_bandwidth
 from kdn.grid import Affine, Grid
 
 __all__ = ["KernelDensity"]
@@ -297,6 +298,22 @@ class KernelDensity(Distribution):
         )
         expanded._validate_args = self._validate_args  # the same values, checked already
         return expanded
+
+    def smoothed(self, extra: float) -> KernelDensity:
+        """Return this density convolved with a Gaussian of standard deviation `extra`.
+
+        Modes that are closer than about that become one; see
+        `kdn.density.smoothing.smoothed_bandwidth` for what becomes of uniform kernels.
+
+        Args:
+            extra: In the grid's unit.
+
+        Raises:
+            ValueError: If it is negative or not finite, or if kernels are uniform in cells that
+                are not as long on all axes.
+        """
+        bandwidth = smoothed_bandwidth(self, extra)
+        return KernelDensity(self.raw_logits, self.grid, bandwidth=bandwidth, offsets=self.offsets)
 
     def mapped(self, affine: Affine) -> MappedDensity:
         """Return this density in the frame that `affine` maps the grid's frame to."""

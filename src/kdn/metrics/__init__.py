@@ -13,7 +13,7 @@ from kdn.metrics.accuracy import (
 from kdn.metrics.bootstrap import interval, resample_counts
 from kdn.metrics.bounds import auc_bounds, least_nme
 from kdn.metrics.correlation import pearson, spearman
-from kdn.metrics.ranking import auroc
+from kdn.metrics.ranking import auroc, average_precision
 from kdn.metrics.shape import axis_angle, contour_tangents, elongation
 from kdn.metrics.sparsification import ause, sparsification
 from kdn.metrics.uncertainty import coverage, crop_log_prob, nll, nll_median, zero_density
@@ -23,6 +23,7 @@ __all__ = [
     "auc_bounds",
     "auroc",
     "ause",
+    "average_precision",
     "axis_angle",
     "ced",
     "check_auc",

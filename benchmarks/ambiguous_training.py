@@ -1,0 +1,205 @@
+"""Train all heads on synthetic faces with doubled features.
+
+    python benchmarks/ambiguous_training.py --out runs/ambiguous.pt
+
+One network with the maps of four heads side by side, so that they share its features, and a
+ResNet-18 for the head with one Gaussian. Every face comes with the labels of two annotators who
+disagree wherever there are two places: the loss is the mean over both labels. `ambiguous.py`
+measures what the heads say.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import time
+from pathlib import Path
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from kdn.data import CropDataset, SyntheticFaces
+from kdn.density import GaussianDensity, KernelDensity
+from kdn.grid import Affine
+from kdn.heads import Head, build_head
+from kdn.markup import FACE68
+from kdn.networks import FAN, ResNet
+from kdn.recipe import AugmentRecipe, DataRecipe, HeadRecipe, OptimiseRecipe
+from kdn.train.average import update_average
+from kdn.train.schedule import rate_at
+
+LANDMARKS = (8, 19, 24, 30, 48, 54)
+"""One landmark of each feature that `SyntheticFaces` may draw twice."""
+
+HEADS = {
+    "default": HeadRecipe("kdn_gaussian"),
+    "published": HeadRecipe("kdn_gaussian", learn_bandwidth="fixed", refine=1),
+    "adaptive": HeadRecipe("kdn_adaptive"),
+    "uniform": HeadRecipe("kdn_uniform"),
+}
+"""The heads on maps, by their short names."""
+
+CROP = DataRecipe(height=160, width=160, context=0.65, cache_mib=0)
+_AUGMENT = AugmentRecipe(rotation=15, scale_low=0.9, scale_high=1.1, shift=0.02, occlusion=0)
+_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_SIZE = {"height": CROP.height, "width": CROP.width}
+
+
+def normalised(crops: Tensor) -> Tensor:
+    """Return uint8 crops as networks take them."""
+    mean, deviation = (torch.tensor(v).view(3, 1, 1) for v in (_MEAN, _DEVIATION))
+    return ((crops.float() / 255 - mean) / deviation).contiguous(memory_format=torch.channels_last)
+
+
+class MapHeads(nn.Module):
+    """One network, the densities of all heads on maps."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        options = {"landmarks": len(LANDMARKS), "stride": 4, **_SIZE}
+        heads = {name: build_head(recipe, **options) for name, recipe in HEADS.items()}
+        self.heads = nn.ModuleDict(heads)
+        self.names = list(heads)
+        self.channels = [head.channels for head in heads.values()]
+        self.network = FAN(channels=sum(self.channels), stacks=1, features=features, depth=3)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, crops: Tensor) -> dict[str, tuple[Head, Tensor]]:
+        """Return each head with its outputs."""
+        maps = self.network(normalised(crops))[-1].split(self.channels, dim=1)
+        return {
+            name: (cast("Head", self.heads[name]), own)
+            for name, own in zip(self.names, maps, strict=True)
+        }
+
+
+class OneGaussian(nn.Module):
+    """A ResNet-18 with one Gaussian per landmark; it sees the crops at half their size."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        head = build_head(HeadRecipe("gaussian"), landmarks=len(LANDMARKS), stride=4, **_SIZE)
+        self.heads = nn.ModuleDict({"gaussian": head})
+        self.network = ResNet(channels=head.channels, layers=18)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, crops: Tensor) -> dict[str, tuple[Head, Tensor]]:
+        """Return the head with its outputs."""
+        outputs = self.network(F.avg_pool2d(normalised(crops), 2))[-1]
+        return {"gaussian": (cast("Head", self.heads["gaussian"]), outputs)}
+
+
+def densities(model: nn.Module, crops: Tensor) -> dict[str, KernelDensity | GaussianDensity]:
+    """Return the densities of every head, batch `(batch, landmarks)`, crop pixels."""
+    return {name: head.density(own) for name, (head, own) in model(crops).items()}
+
+
+def faces(count: int, seed: int, *, ambiguous: float = 0.8) -> SyntheticFaces:
+    """Return synthetic faces with nothing in front."""
+    return SyntheticFaces(count, seed=seed, ambiguous=ambiguous, occluded=0.0)
+
+
+def pool(
+    count: int, seed: int, *, ambiguous: float = 0.8, augment: AugmentRecipe | None = None
+) -> dict[str, Tensor]:
+    """Return crops of faces with both places of `LANDMARKS`, and the faces' sizes, crop pixels.
+
+    Where there is but one place, it stands there twice.
+    """
+    samples = faces(count, seed, ambiguous=ambiguous)
+    data = CropDataset(samples, markup=FACE68, data=CROP, augment=augment, seed=seed)
+    images, points, lengths = [], [], []
+    for index in range(count):
+        item, sample = data[index], data.samples[index]
+        to_crop = Affine.of_matrix(item["crop_to_image"]).inverse()
+        other = to_crop.points(torch.from_numpy(sample.alternatives)).float()
+        if float(torch.linalg.det(to_crop.linear)) < 0:
+            other = other[list(FACE68.flip)]
+        first = item["landmarks"]
+        second = torch.where(other.isfinite().all(-1, keepdim=True), other, first)
+        images.append(item["image"])
+        points.append(torch.stack([first, second])[:, list(LANDMARKS)])
+        x0, y0, x1, y1 = sample.bbox
+        area = (x1 - x0) * (y1 - y0) * abs(float(torch.linalg.det(to_crop.linear)))
+        lengths.append(area**0.5)
+    return {
+        "image": torch.stack(images),
+        "points": torch.stack(points),
+        "length": torch.tensor(lengths),
+    }
+
+
+def loss_of(head: Head, outputs: Tensor, points: Tensor) -> Tensor:
+    """Return the loss per face: the mean over both labels, landmarks summed."""
+    density = head.density(outputs)
+    counts = torch.stack([head.covers(outputs, label) for label in points])
+    each = torch.where(counts, -density.log_prob(points), 0.0)
+    return each.sum() / len(points) / points.shape[1]
+
+
+def train(
+    model: nn.Module, data: dict[str, Tensor], *, steps: int, rate: float, seconds: float
+) -> nn.Module:
+    """Return the averaged model after so many steps, or so much time if that is over before."""
+    average = copy.deepcopy(model).requires_grad_(False)
+    plan, batch, count = OptimiseRecipe(rate=rate), 10, len(data["image"])
+    optimiser = torch.optim.RMSprop(model.parameters(), lr=rate)
+    began, recent, order = time.monotonic(), 0.0, torch.randperm(count)
+    for step in range(steps):
+        at = step * batch % count
+        order = torch.randperm(count) if at == 0 else order
+        rows = order[at : at + batch]
+        progress = max(step / max(steps - 1, 1), (time.monotonic() - began) / seconds)
+        if progress > 1:
+            break
+        for group in optimiser.param_groups:
+            group["lr"] = rate_at(plan, progress)
+        points = data["points"][rows].transpose(0, 1)
+        losses = [loss_of(head, own, points) for head, own in model(data["image"][rows]).values()]
+        torch.stack(losses).sum().backward()
+        optimiser.step()
+        optimiser.zero_grad()
+        update_average(average, model, decay=0.99, step=step)
+        now = torch.stack(losses).detach() / len(LANDMARKS)
+        recent = recent + (now - recent) / min(step + 1, 50)
+        if step % 50 == 0:
+            took = time.monotonic() - began
+            print(f"{step}/{steps} loss {[round(x, 3) for x in recent.tolist()]} {took:.0f} s",
+                  flush=True)  # fmt: skip
+    return average.eval()
+
+
+def main() -> None:
+    """Train and write the weights."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--faces", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--gaussian-steps", type=int, default=600)
+    parser.add_argument("--minutes", type=float, default=60.0, help="time for all steps")
+    parser.add_argument("--features", type=int, default=48)
+    parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--start", type=Path)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    began = time.monotonic()
+    data = pool(given.faces, 1, augment=_AUGMENT)
+    print(f"{given.faces} faces drawn in {time.monotonic() - began:.0f} s", flush=True)
+    maps, one = MapHeads(given.features).train(), OneGaussian().train()
+    if given.start is not None:
+        weights = torch.load(given.start, weights_only=True)["weights"]
+        own = maps.state_dict()
+        own |= {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
+        maps.load_state_dict(own)
+    limit = 60 * given.minutes
+    one = train(one, data, steps=given.gaussian_steps, rate=1e-3, seconds=0.1 * limit)
+    kept = {"features": given.features, "gaussian": one.state_dict()}
+    maps = train(maps, data, steps=given.steps, rate=given.rate, seconds=0.9 * limit)
+    torch.save({**kept, "maps": maps.state_dict()}, given.out)
+
+
+if __name__ == "__main__":
+    main()
