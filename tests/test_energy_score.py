@@ -174,6 +174,7 @@ def test_the_true_density_scores_best() -> None:
     density = make("fixed", seed=6)
     points = density.sample((3000,), generator=torch.Generator().manual_seed(6))
     sharper = KernelDensity(2.0 * density.raw_logits, density.grid, bandwidth=density.bandwidth)
+    assert density.bandwidth is not None
     wider = KernelDensity(density.raw_logits, density.grid, bandwidth=2.5 * density.bandwidth)
     own = density.energy_score(points).mean(0)
     assert (own < sharper.energy_score(points).mean(0)).all()

@@ -81,8 +81,10 @@ def risk_coverage(
     Example:
         >>> errors = np.array([1.0, 4.0, 2.0, 3.0])
         >>> kept, risk, oracle = risk_coverage(np.array([1.0, 2.0, 3.0, 4.0]), errors)
-        >>> kept[[24, 49, 99]].tolist(), risk[[24, 49, 99]].tolist(), oracle[49]
-        ([0.25, 0.5, 1.0], [1.0, 2.5, 2.5], 1.5)
+        >>> kept[[24, 49, 99]].round(2).tolist()
+        [0.25, 0.5, 1.0]
+        >>> risk[[24, 49, 99]].round(2).tolist(), oracle[[24, 49, 99]].round(2).tolist()
+        ([1.0, 2.5, 2.5], [1.0, 1.5, 2.5])
     """
     removed = np.array(REMOVED)
     risk, oracle = (sparsification(key, errors, removed)[::-1] for key in (uncertainty, errors))

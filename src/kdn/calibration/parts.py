@@ -62,7 +62,7 @@ def parts_by_attribute(
         raise ValueError(
             f"values of {by!r} must have shape ({n},) or {valid.shape}, got {values.shape}"
         )
-    counted = valid.any(axis=1) if values.ndim == 1 else valid
+    counted = np.asarray(valid.any(axis=1)) if values.ndim == 1 else valid
     if values.dtype.kind in "iuf":
         members = _quartiles(values.astype(np.float64), counted)
     else:

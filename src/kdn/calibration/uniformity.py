@@ -64,7 +64,7 @@ def uniformity_test(
 
     Example:
         >>> image = np.repeat(np.arange(50), 4)
-        >>> levels = np.random.default_rng(0).uniform(size=200)
+        >>> levels = np.random.default_rng(1).uniform(size=200)
         >>> uniformity_test(levels, image).p_value > 0.05
         True
         >>> uniformity_test(levels**2, image).p_value < 0.01

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from jaxtyping import Float
@@ -16,6 +16,7 @@ from kdn.density.precision import full_precision
 
 if TYPE_CHECKING:
     from kdn.density.distribution import KernelDensity
+    from kdn.density.gaussian import GaussianDensity
     from kdn.density.mapped import MappedDensity
 
 __all__ = ["energy_score", "gaussian_energy_score", "mapped_energy_score"]
@@ -91,12 +92,12 @@ def mapped_energy_score(
     By the nodes of the inner density, mapped; under a similarity it is the inner score times the
     factor of lengths. Arguments and errors as in `energy_score`.
     """
-    inner = density.density
     linear, offset = density.affine.linear, density.affine.offset
-    if not hasattr(inner, "grid"):
-        mean = density.mean
-        factor = (linear.to(mean).unsqueeze(-1) * inner.scale_tril.unsqueeze(-3)).sum(-2)
+    if not hasattr(density.density, "grid"):
+        mean, normal = density.mean, cast("GaussianDensity", density.density)
+        factor = (linear.to(mean).unsqueeze(-1) * normal.scale_tril.unsqueeze(-3)).sum(-2)
         return gaussian_energy_score(mean, factor, points)
+    inner = cast("KernelDensity", density.density)
     shape = points_batch(points, density.event_shape, density.batch_shape)
     batch = density.batch_shape
     if shape[len(shape) - len(batch) :] != batch:
