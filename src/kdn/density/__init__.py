@@ -4,8 +4,9 @@ This layer needs torch alone, so that it can be used inside other people's train
 """
 
 from kdn.density.decode import DECODERS, decode
+from kdn.density.discs import mass_within
 from kdn.density.distribution import KernelDensity
 from kdn.density.gaussian import GaussianDensity
 from kdn.density.mapped import MappedDensity
 
-__all__ = ["DECODERS", "GaussianDensity", "KernelDensity", "MappedDensity", "decode"]
+__all__ = ["DECODERS", "GaussianDensity", "KernelDensity", "MappedDensity", "decode", "mass_within"]

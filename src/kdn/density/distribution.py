@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
-from kdn.density import masses, modes, moments, parameters, regions, sampling, univariate
+from kdn.density import discs, masses, modes, moments, parameters, regions, sampling, univariate
 from kdn.density.loglik import adaptive_log_prob, separable_log_prob, uniform_log_prob
 from kdn.density.mapped import MappedDensity
 from kdn.density.marginal import marginal_parameters
@@ -306,6 +306,10 @@ class KernelDensity(Distribution):
     def hdr_level(self, points: Float[Tensor, ...]) -> Float[Tensor, ...]:
         """Return the mass denser than the points; see `kdn.density.regions.hdr_level`."""
         return regions.hdr_level(self, points)
+
+    def mass_within(self, centre: Float[Tensor, ...], radius: float | Tensor) -> Float[Tensor, ...]:
+        """Return `P(|Y − centre| ≤ radius)`; see `kdn.density.discs.mass_within`."""
+        return discs.mass_within(self, centre, radius)
 
     def hdr_mask(self, level: float, refine: int = 1) -> Bool[Tensor, ...]:
         """Return the region of that mass, cell by cell; see `kdn.density.regions.hdr_mask`."""

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
+from kdn.density import discs
 from kdn.density.mapped import MappedDensity
 from kdn.density.precision import at_least_single, full_precision
 from kdn.grid import Affine
@@ -101,6 +102,10 @@ class GaussianDensity(MultivariateNormal):
         if self.event_shape[0] == 2:
             return -torch.expm1(-half)
         return torch.special.gammainc(half.new_tensor(0.5 * self.event_shape[0]), half)
+
+    def mass_within(self, centre: Float[Tensor, ...], radius: float | Tensor) -> Float[Tensor, ...]:
+        """Return `P(|Y − centre| ≤ radius)`; see `kdn.density.discs.mass_within`."""
+        return discs.mass_within(self, centre, radius)
 
     def sample(
         self, sample_shape: Sequence[int] = (), *, generator: torch.Generator | None = None

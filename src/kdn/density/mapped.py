@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
+from kdn.density import discs
 from kdn.density.precision import full_precision
 from kdn.grid import Affine
 
@@ -134,6 +135,10 @@ class MappedDensity(Distribution):
     def hdr_level(self, points: Float[Tensor, ...]) -> Float[Tensor, ...]:
         """Return the mass denser than the points, which an affine map leaves as it is."""
         return self.density.hdr_level(_apply(self.affine.inverse(), points))
+
+    def mass_within(self, centre: Float[Tensor, ...], radius: float | Tensor) -> Float[Tensor, ...]:
+        """Return `P(|Y − centre| ≤ radius)` in the new frame; see `kdn.density.discs`."""
+        return discs.mass_within(self.density, centre, radius, affine=self.affine)
 
     def sample(
         self, sample_shape: Sequence[int] = (), *, generator: torch.Generator | None = None
