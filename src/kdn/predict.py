@@ -19,7 +19,10 @@ from kdn.heads import Head
 from kdn.model import LandmarkModel
 from kdn.predictions import DECODERS, Maps, Predictions
 
-__all__ = ["predict"]
+__all__ = ["RADII", "predict"]
+
+RADII = (2.0, 5.0, 7.0, 10.0)
+"""Distances of the column `mass_within`, in percent of `√(w·h)` of the face's box."""
 
 
 def predict(
@@ -30,6 +33,7 @@ def predict(
     batch: int = 16,
     maps: int = 0,
     mirror: bool = False,
+    radii: Sequence[float] = RADII,
     problems: list[str] | None = None,
     progress: Callable[[int], object] | None = None,
     metadata: dict[str, Any] | None = None,
@@ -46,6 +50,7 @@ def predict(
             others are kept beside it.
         batch: Samples per pass through the network.
         mirror: Average each density with that of the mirrored crop.
+        radii: For the column `mass_within`; none for no such column.
         maps: Samples from the start whose heatmaps are returned, if the head has maps.
         problems: Where to put one line about each sample that cannot be read, which is then left
             out; None to let it raise.
@@ -72,6 +77,8 @@ def predict(
         with torch.inference_mode():
             density = model.density(inputs["image"].to(model.mean.device), mirror=mirror)
             rows.append(_columns(density, inputs, model.head))
+            if radii:
+                rows[-1]["mass_within"] = _masses(density, rows[-1], chosen, chunk, radii)
             if isinstance(density, KernelDensity) and sum(map(_length, drawn)) < maps:
                 grid = density.grid.refine(_finer(density.grid))
                 drawn.append(_maps(density, inputs, maps - sum(map(_length, drawn))))
@@ -81,9 +88,15 @@ def predict(
     if not rows:
         raise ValueError("samples must hold at least one that can be read")
     columns = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
-    facts = {"markup": model.markup.name, "decoder": chosen, "head": model.recipe.head.name}
+    facts: dict[str, Any] = {
+        "markup": model.markup.name,
+        "decoder": chosen,
+        "head": model.recipe.head.name,
+    }
     if mirror:
         facts["mirror"] = "averaged"
+    if radii:
+        facts["radii"] = list(radii)
     facts["version"] = importlib.metadata.version("kdn")
     predictions = Predictions(
         id=tuple(name for name, _, _ in names),
@@ -155,6 +168,22 @@ def _columns(
         name: (values if name in exact else values.double()).cpu().numpy()
         for name, values in columns.items()
     }
+
+
+def _masses(
+    density: KernelDensity | GaussianDensity,
+    columns: dict[str, np.ndarray],
+    decoder: str,
+    samples: Sequence[Sample],
+    radii: Sequence[float],
+) -> np.ndarray:
+    """Return the masses about the prediction, `(batch, landmarks, radii)`."""
+    boxes = np.array([sample.bbox for sample in samples])
+    sizes = torch.from_numpy(np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)))
+    lengths = torch.tensor(radii).double().reshape(-1, 1, 1) / 100.0 * sizes.reshape(-1, 1)
+    in_image = density.mapped(Affine.of_matrix(torch.from_numpy(columns["crop_to_image"])))
+    masses = in_image.mass_within(torch.from_numpy(columns[decoder]), lengths)
+    return masses.movedim(0, -1).double().cpu().numpy()
 
 
 def _maps(density: KernelDensity, inputs: dict[str, Tensor], count: int) -> dict[str, np.ndarray]:

@@ -62,6 +62,11 @@ class FaceTable:
             "version": importlib.metadata.version("kdn"),
             "failed": self.failed,
         }
+        judged = [getattr(face, "abstention", None) for face in self.faces]
+        if judged and all(abstention is not None for abstention in judged):
+            names = ("error_probability", "known")
+            rows |= {name: np.array([getattr(one, name) for one in judged]) for name in names}
+            metadata |= {"tau": judged[0].tau, "abstain": judged[0].limit}
         return Predictions(id=tuple(self.ids), path=tuple(self.paths), metadata=metadata, **rows)
 
 
