@@ -14,7 +14,7 @@ LAYERS = (
     ("annotate", "study"),
     ("landmarker",),
     ("train", "predict", "evaluate", "track", "figures", "lint", "outputs", "overlay"),
-    ("model", "checkpoint", "predictions", "faces"),
+    ("model", "checkpoint", "predictions", "faces", "views"),
     ("heads", "networks", "data", "metrics", "detect", "boxes"),
     ("density",),
     ("coordinates", "files", "grid", "images", "inputs", "markup", "models", "recipe"),

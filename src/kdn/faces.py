@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float64
 
-from kdn.density import MappedDensity
+from kdn.density import MappedDensity, MixtureDensity, ProductDensity
 from kdn.markup import Markup
 
 __all__ = ["Abstention", "Face", "face_score", "length_of"]
@@ -46,7 +46,7 @@ class Face:
     uncertainty: Float64[np.ndarray, " L"]
     score: float
     markup: Markup
-    density: MappedDensity
+    density: MappedDensity | MixtureDensity | ProductDensity
     detection: float = math.nan
     abstention: Abstention | None = None
 

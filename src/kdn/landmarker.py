@@ -11,18 +11,18 @@ from typing import Any, overload
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor
 
 from kdn.checkpoint import load_model
 from kdn.data import crop_of_box, warp
 from kdn.data.crop import square_of_box
-from kdn.density import GaussianDensity, KernelDensity
+from kdn.density import GaussianDensity, KernelDensity, MappedDensity, decode
+from kdn.density.combined import CombinedDensity
 from kdn.detect import Detection, Detector, detector_named
 from kdn.faces import Box, Face, face_score
-from kdn.grid import Affine
 from kdn.images import as_rgb
 from kdn.markup import Markup
 from kdn.model import LandmarkModel
+from kdn.views import Looks, can_mirror, views_of
 
 __all__ = ["Landmarker", "load"]
 
@@ -47,27 +47,41 @@ wrong rather than the box, and no crop follows from them."""
 
 
 def load(
-    model: str | Path = "face68", *, device: str = "cpu", mirror: bool | None = None
+    model: str | Path | Sequence[str | Path] = "face68",
+    *,
+    device: str = "cpu",
+    mirror: bool | None = None,
+    views: Sequence[Any] = (1.0,),
+    combine: str = "mixture",
 ) -> Landmarker:
-    """Return a landmarker from a model of the package or a checkpoint.
+    """Return a landmarker from a model of the package or a checkpoint, or from several.
 
     Args:
         model: The name of a model that comes with the package (`face68`), or the path of a
-            checkpoint that `kdn train` wrote.
+            checkpoint that `kdn train` wrote; or a list of them, whose densities are combined.
         device: Where it runs, as torch names it.
         mirror: Average with the mirrored crop, for twice the time; None where the head can.
+        views: Crops that each face is looked at in, as for `kdn.views.views_of`.
+        combine: How the densities of several views and models become one: `mixture`, in which any
+            of them may be right, or `product`, the logarithmic pool, in which all are.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is no checkpoint.
+        ValueError: If the file is no checkpoint, or models have different mark-ups.
 
     Example:
         >>> model = load("face68")  # doctest: +SKIP
         >>> for face in model("photo.jpg"):  # doctest: +SKIP
         ...     print(face.landmarks, face.uncertainty)
     """
-    loaded, facts = load_model(model)
-    return Landmarker(loaded.to(device), mirror=mirror, facts=facts)
+    names = [model] if isinstance(model, (str, Path)) else list(model)
+    if not names:
+        raise ValueError("model must name at least one, got none")
+    loaded = [load_model(name) for name in names]
+    first, *others = (one.to(device) for one, _ in loaded)
+    return Landmarker(
+        first, mirror=mirror, facts=loaded[0][1], others=others, views=views, combine=combine
+    )
 
 
 @dataclass(frozen=True)
@@ -86,6 +100,12 @@ class Landmarker:
         model: In evaluation mode.
         mirror: Average each density with that of the mirrored crop; None where the head can.
         facts: What the checkpoint says of itself.
+        others: More models, whose densities are combined with that of the first.
+        views: Crops that each face is looked at in, as for `kdn.views.views_of`.
+        combine: `mixture` or `product`.
+
+    Raises:
+        ValueError: If a view or the combination is none, or the models' mark-ups differ.
     """
 
     def __init__(
@@ -94,10 +114,14 @@ class Landmarker:
         *,
         mirror: bool | None = None,
         facts: Mapping[str, Any] | None = None,
+        others: Sequence[LandmarkModel] = (),
+        views: Sequence[Any] = (1.0,),
+        combine: str = "mixture",
     ):
         self.model = model
         self.facts = dict(facts or {})
-        self.mirror = _can_mirror(model) if mirror is None else mirror
+        self.mirror = can_mirror(model) if mirror is None else mirror
+        self._looks = Looks((model, *others), views_of(views), combine, mirror)
 
     @property
     def markup(self) -> Markup:
@@ -215,6 +239,9 @@ class Landmarker:
         size = {"height": data.height, "width": data.width}
         for start in range(0, len(places), batch):
             some = places[start : start + batch]
+            if not self._looks.single:
+                yield from self._combined([pictures[place.image] for place in some], some)
+                continue
             maps = [crop_of_box(place.bbox, context=data.context, **size) for place in some]
             crops = [
                 warp(pictures[place.image], crop_to_image, **size)
@@ -226,19 +253,28 @@ class Landmarker:
                 density = self.model.density(stacked.to(device), mirror=self.mirror)
                 points = self.model.head.decode(density).double().cpu()
                 for row, (place, crop_to_image) in enumerate(zip(some, maps, strict=True)):
-                    yield self._face(_row(density, row), points[row], place, crop_to_image)
+                    mapped = _row(density, row).mapped(crop_to_image.to(device))
+                    landmarks = crop_to_image.points(points[row]).numpy()
+                    yield self._face(mapped, landmarks, place)
+
+    def _combined(self, pictures: list[np.ndarray], places: list[_Place]) -> Iterator[Face]:
+        """Yield the face of each place from the densities of several looks."""
+        with torch.no_grad():
+            densities = self._looks.densities(pictures, [place.bbox for place in places])
+            for row, place in enumerate(places):
+                density = self._looks.combined(densities, row)
+                name = "mean" if self.model.head.decoder == "mean" else "mode"
+                points = decode(density, name).double().cpu()
+                yield self._face(density, points.numpy(), place)
 
     def _face(
         self,
-        density: KernelDensity | GaussianDensity,
-        points: Float[Tensor, "L 2"],
+        mapped: MappedDensity | CombinedDensity,
+        landmarks: Float[np.ndarray, "L 2"],
         place: _Place,
-        crop_to_image: Affine,
     ) -> Face:
-        """Return one face, moved from crop to image pixels."""
-        mapped = density.mapped(crop_to_image.to(density.mean.device))
+        """Return one face from densities and points in image pixels."""
         uncertainty = mapped.uncertainty_length.double().cpu().numpy()
-        landmarks = crop_to_image.points(points).numpy()
         face = Face(
             bbox=place.bbox,
             landmarks=landmarks,
@@ -270,11 +306,6 @@ def _can_follow(face: Face) -> bool:
     old, new = np.array(face.bbox).reshape(2, 2), np.array(face.landmark_box).reshape(2, 2)
     factors = (new[1] - new[0]) / (old[1] - old[0])
     return bool((factors > 1 / _LIKELY).all() and (factors < _LIKELY).all())
-
-
-def _can_mirror(model: LandmarkModel) -> bool:
-    """Return whether a head's densities can be averaged with their mirror images."""
-    return model.recipe.head.name in ("kdn_gaussian", "kdn_uniform", "softlabel")
 
 
 def _asked(

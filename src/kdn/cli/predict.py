@@ -54,6 +54,9 @@ def _predict(
     maps: int = 0,
     device: str = "auto",
     mirror: bool | None = None,
+    ensemble: list[str] | None = None,
+    views: list[float] | None = None,
+    combine: str = "mixture",
 ) -> int:
     """Find landmarks with their densities in pictures and videos, or on labelled data.
 
@@ -80,6 +83,10 @@ def _predict(
         device: Where the network runs, as torch names it; auto takes a GPU if there is one.
         mirror: Average with the mirrored crop, for twice the time; by default pictures are, and
             labelled data are not.
+        ensemble: More models, whose densities are combined with that of the first.
+        views: Look at each face in several crops, of these sizes as shares of the usual one.
+        combine: How the densities of several models, views and mirrored crops become one: mixture
+            or product.
     """
     if inputs and data:
         raise ValueError("name either pictures or videos, or --data, and not both")
@@ -95,13 +102,21 @@ def _predict(
     if data:
         if judge is not None:
             raise ValueError("--abstain is for pictures and videos, not for --data")
+        if ensemble or views or combine != "mixture":
+            raise ValueError("--ensemble, --views and --combine are for pictures and videos")
         labelled = _Labelled(data, decoder, batch, maps)
         return labelled.predict(load(model, device=place, mirror=bool(mirror)), model, out or [])
     if decoder != "default" or maps:
         raise ValueError("--decoder and --maps are for labelled data (--data)")
     for target in out or []:
         _refuse_pictures(target)
-    landmarker = load(model, device=place, mirror=mirror)
+    landmarker = load(
+        [model, *(ensemble or [])],
+        device=place,
+        mirror=mirror,
+        views=views or (1.0,),
+        combine=combine,
+    )
     listed = expand_inputs(inputs or [], stdin=sys.stdin)
     names = [entry.name for entry in listed if entry.kind != "missing"]
     summary = Summary(abstaining=abstain is not None)
@@ -283,6 +298,16 @@ PREDICT = Command(
             "nargs": "+",
             "help": "Files to write: .json, .jsonl, .csv, .parquet, a folder for .pts files, or - "
             "for JSON Lines on standard output. A table is printed where there is none.",
+        },
+        "--ensemble": {
+            "nargs": "+",
+            "help": "More models, whose densities are combined with that of --model.",
+        },
+        "--views": {
+            "nargs": "+",
+            "type": float,
+            "help": "Look at each face in several crops, of these sizes as shares of the usual "
+            "one, such as 0.9 1 1.1.",
         },
         "--draw": {
             "nargs": "+",

@@ -8,5 +8,18 @@ from kdn.density.discs import mass_within
 from kdn.density.distribution import KernelDensity
 from kdn.density.gaussian import GaussianDensity
 from kdn.density.mapped import MappedDensity
+from kdn.density.mixture import MixtureDensity, mixture
+from kdn.density.product import ProductDensity, product
 
-__all__ = ["DECODERS", "GaussianDensity", "KernelDensity", "MappedDensity", "decode", "mass_within"]
+__all__ = [
+    "DECODERS",
+    "GaussianDensity",
+    "KernelDensity",
+    "MappedDensity",
+    "MixtureDensity",
+    "ProductDensity",
+    "decode",
+    "mass_within",
+    "mixture",
+    "product",
+]

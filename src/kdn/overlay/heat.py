@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from kdn.density import KernelDensity, MappedDensity
+from kdn.density import KernelDensity, MappedDensity, MixtureDensity, ProductDensity
 from kdn.grid import Affine
 
 __all__ = ["heat_of"]
@@ -17,7 +17,11 @@ _SAMPLES = 96  # along the longer side, of a density that has no cells
 
 
 def heat_of(
-    density: MappedDensity, corner: Float[np.ndarray, "2"], *, height: int, width: int
+    density: MappedDensity | MixtureDensity | ProductDensity,
+    corner: Float[np.ndarray, "2"],
+    *,
+    height: int,
+    width: int,
 ) -> Float[np.ndarray, "height width"]:
     """Return how far within the densities each pixel lies, the most of all landmarks.
 
@@ -31,7 +35,7 @@ def heat_of(
         height: Rows of that part.
         width: Columns of that part.
     """
-    inner = density.density
+    inner = getattr(density, "density", None)
     if isinstance(inner, KernelDensity):
         return _of_cells(inner, density.affine, corner, height, width)
     return _of_points(density, corner, height, width)
