@@ -130,7 +130,7 @@ class CombinedDensity(Distribution):
             shape, maps = asked.shape, math.prod(self.batch_shape)
             asked = asked.double().reshape(-1, maps).T.contiguous()
             found = torch.empty_like(asked)
-            for part, lattice in self._lattices(fine=True):
+            for part, lattice in self._lattices(10.0):
                 values, order = lattice.values.flatten(1).sort(1, descending=True)
                 mass = lattice.masses.flatten(1).gather(1, order).cumsum(1)
                 mass = torch.cat([torch.zeros_like(mass[:, :1]), mass], 1)
@@ -140,11 +140,11 @@ class CombinedDensity(Distribution):
             found = found.clamp(0.0, 1.0).masked_fill(asked.isnan(), math.nan)
             return found.T.reshape(shape).to(self._dtype)
 
-    def _lattices(self, fine: bool = False) -> Iterator[tuple[slice, Lattice]]:
+    def _lattices(self, fine: float = 0.0) -> Iterator[tuple[slice, Lattice]]:
         """Yield lattices of a few of the flattened maps at a time.
 
         Args:
-            fine: Also so fine that no cell holds more than a thousandth, for what has edges.
+            fine: Steps per uncertainty length at least, for what has edges.
         """
         total = max(1.0, self._sharpness)
         lengths = self.uncertainty_length.double().flatten() if fine else None
@@ -154,7 +154,7 @@ class CombinedDensity(Distribution):
             low, high = extent_of(rows)
             step = FINE * finest_of(rows) / math.sqrt(total)
             if lengths is not None:
-                step = torch.minimum(step, lengths[part] / 16.0)
+                step = torch.minimum(step, lengths[part] / fine)
             fast = all(is_fast(component) for component in rows.components)
             for way in (True, False) if fast else (False,):
                 lattice = lattice_of(rows._on(way), low, high, step, fast=way)

@@ -142,7 +142,7 @@ class ProductDensity(CombinedDensity):
             centre = centre.double().expand(*shape, 2).reshape(-1, maps, 2)
             length = length.expand(shape).reshape(-1, maps)
             found = torch.empty_like(length)
-            for part, lattice in self._lattices(fine=True):
+            for part, lattice in self._lattices(5.0):
                 for disc, (middle, reach) in enumerate(zip(centre, length, strict=True)):
                     found[disc, part] = _within(lattice, middle[part], reach[part])
             found = found.masked_fill(centre.isnan().any(-1) | length.isnan(), math.nan)
@@ -160,7 +160,7 @@ class ProductDensity(CombinedDensity):
         count = math.prod(sample_shape)
         drawn = []
         with torch.no_grad(), full_precision(self._device):
-            for _, lattice in self._lattices(fine=True):
+            for _, lattice in self._lattices(5.0):
                 cells = torch.multinomial(
                     lattice.masses.flatten(1), max(1, count), True, generator=generator
                 )[:, :count]
