@@ -120,12 +120,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--model", default="face68")
-    parser.add_argument("--data", nargs="+", required=True)
+    parser.add_argument("--data", nargs="+", help="labelled faces, as for kdn predict")
     parser.add_argument("--held-out", type=float, default=0.0)
     parser.add_argument("--scales", nargs=3, type=float, default=(1.0, 0.9, 1.15))
     parser.add_argument("--limit", type=int)
     parser.add_argument("--faces", type=Path, help="where the scores of every face go (.npz)")
     given = parser.parse_args(arguments)
+    if not given.data:
+        print("Nothing measured: name labelled faces by --data.")
+        return
     model, _ = load_model(given.model)
     if not can_mirror(model):
         sys.exit(f"{given.model}: densities of this head cannot be mirrored")

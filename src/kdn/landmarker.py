@@ -19,6 +19,7 @@ from kdn.density import GaussianDensity, KernelDensity, MappedDensity, decode
 from kdn.density.combined import CombinedDensity
 from kdn.detect import Detection, Detector, detector_named
 from kdn.faces import Box, Face, face_score
+from kdn.grid import Affine
 from kdn.images import as_rgb
 from kdn.markup import Markup
 from kdn.model import LandmarkModel
@@ -253,9 +254,7 @@ class Landmarker:
                 density = self.model.density(stacked.to(device), mirror=self.mirror)
                 points = self.model.head.decode(density).double().cpu()
                 for row, (place, crop_to_image) in enumerate(zip(some, maps, strict=True)):
-                    mapped = _row(density, row).mapped(crop_to_image.to(device))
-                    landmarks = crop_to_image.points(points[row]).numpy()
-                    yield self._face(mapped, landmarks, place)
+                    yield self._face(_row(density, row), points[row], place, crop_to_image)
 
     def _combined(self, pictures: list[np.ndarray], places: list[_Place]) -> Iterator[Face]:
         """Yield the face of each place from the densities of several looks."""
@@ -265,9 +264,20 @@ class Landmarker:
                 density = self._looks.combined(densities, row)
                 name = "mean" if self.model.head.decoder == "mean" else "mode"
                 points = decode(density, name).double().cpu()
-                yield self._face(density, points.numpy(), place)
+                yield self._in_image(density, points.numpy(), place)
 
     def _face(
+        self,
+        density: KernelDensity | GaussianDensity,
+        points: Float[Tensor, "L 2"],
+        place: _Place,
+        crop_to_image: Affine,
+    ) -> Face:
+        """Return one face, moved from crop to image pixels."""
+        mapped = density.mapped(crop_to_image.to(density.mean.device))
+        return self._in_image(mapped, crop_to_image.points(points).numpy(), place)
+
+    def _in_image(
         self,
         mapped: MappedDensity | CombinedDensity,
         landmarks: Float[np.ndarray, "L 2"],

@@ -76,7 +76,10 @@ def _levels(masses: Float[Tensor, "*batch rows columns"]) -> Float[Tensor, "*bat
 
 
 def _of_points(
-    density: MappedDensity, corner: np.ndarray, height: int, width: int
+    density: MappedDensity | MixtureDensity | ProductDensity,
+    corner: np.ndarray,
+    height: int,
+    width: int,
 ) -> Float[np.ndarray, "height width"]:
     """Return the levels from those at some of the pixels."""
     step = max(1.0, max(height, width) / _SAMPLES)
