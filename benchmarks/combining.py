@@ -138,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     samples = samples[: given.limit]
     found = measure(model, samples, given.scales)
     if given.faces is not None:
-        np.savez(given.faces, **found)
+        np.savez(given.faces, names=list(found), scores=np.stack(list(found.values())))
     print(f"{len(samples)} faces of {' '.join(map(str, given.data))}, model {given.model}")
     print(table(found))
 

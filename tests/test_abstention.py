@@ -28,6 +28,13 @@ from kdn.outputs import ImageFaces, Summary, known_of, open_output
 from kdn.overlay import draw_faces
 from kdn.predictions import read_predictions
 from kdn.recipe import DataRecipe, HeadRecipe, NetworkRecipe, Recipe
+from kdn.track import VideoWriter
+
+
+def judged_of(face: Face) -> Abstention:
+    """Return which landmarks of a face were given up."""
+    assert face.abstention is not None
+    return face.abstention
 
 
 def round_face(*spreads: float) -> Face:
@@ -52,12 +59,11 @@ def test_the_probability_is_that_of_the_density():
     expected = np.exp(-0.5 * (6.0 / np.array([1.0, 3.0, 6.0])) ** 2)  # 10 % of √(40·90)
     for tau in ("10%", 6, "6px", "6"):
         np.testing.assert_allclose(face.error_probability(tau), expected, atol=1e-6)
-    judged = face.abstaining(0.2, "10%").abstention
-    assert isinstance(judged, Abstention)
+    judged = judged_of(face.abstaining(0.2, "10%"))
     assert judged.known.tolist() == [True, True, False]
     np.testing.assert_allclose(judged.error_probability, expected, atol=1e-6)
     assert face.abstention is None
-    edge = face.abstaining(float(judged.error_probability[1]), "10%").abstention
+    edge = judged_of(face.abstaining(float(judged.error_probability[1]), "10%"))
     assert edge.known.tolist() == [True, True, False]  # the limit itself is not exceeded
 
 
@@ -66,7 +72,7 @@ def test_a_landmark_that_is_not_finite_is_not_known():
     landmarks = face.landmarks.copy()
     landmarks[1, 0] = np.nan
     assert replace(face, landmarks=landmarks).error_probability(3.0).shape == (3,)
-    judged = replace(face, landmarks=landmarks).abstaining(1.0, 3.0).abstention
+    judged = judged_of(replace(face, landmarks=landmarks).abstaining(1.0, 3.0))
     assert judged.known.tolist() == [True, False, True]
     assert math.isnan(judged.error_probability[1])
 
@@ -93,7 +99,7 @@ def test_files_say_which_are_known(tmp_path):
             where, model="m", markup=TRIO, inputs=["a.jpg"], abstaining=True
         ) as output:
             output.add(ImageFaces("a.jpg", width=64, height=99, faces=faces))
-    expected = [face.abstention.error_probability for face in faces]
+    expected = [judged_of(face).error_probability for face in faces]
     known = [[True, True, False], [False, True, True]]
     document = json.loads(targets[0].read_text())["images"][0]["faces"]
     assert document == json.loads(targets[1].read_text())["faces"]
@@ -109,6 +115,7 @@ def test_files_say_which_are_known(tmp_path):
     assert float(rows[2]["error_probability"]) == pytest.approx(expected[0][2], abs=1e-4)
     table = read_predictions(targets[3])
     assert table.known is not None
+    assert table.error_probability is not None
     assert table.known.tolist() == known
     assert (table.metadata["tau"], table.metadata["abstain"]) == ("10%", 0.2)
     np.testing.assert_allclose(table.error_probability, expected)
@@ -210,11 +217,10 @@ def test_bad_arguments(flags, said, checkpoint, photos, capsys):
 
 
 def test_frames_of_a_video_are_judged(checkpoint, photos):
-    from kdn.track import VideoWriter
-
+    frame = SyntheticFaces(2, seed=4, size=(130, 150))[0].read()
     with VideoWriter("clip.avi", fps=10) as writer:
         for _ in range(2):
-            writer.write(cv2.imread("0.png")[..., ::-1])
+            writer.write(frame)
     summary = Summary(abstaining=True)
     annotate(
         load(checkpoint),

@@ -48,7 +48,8 @@ PAIRS: dict[str, Callable[[], list]] = {
 def dense(log_density: Callable[[Tensor], Tensor], steps: int = 440) -> dict[str, Tensor]:
     """Return integral, mean, covariance and entropy by a sum over a wide lattice."""
     x = -40.0 + 110.0 * (torch.arange(steps).double() + 0.5) / steps
-    total, first, second, log = 0.0, 0.0, 0.0, 0.0
+    total, log = torch.zeros(BATCH).double(), torch.zeros(BATCH).double()
+    first, second = torch.zeros(*BATCH, 2).double(), torch.zeros(*BATCH, 2, 2).double()
     for row in x.split(110):
         points = torch.cartesian_prod(row, x).reshape(-1, 1, 1, 2)
         values = log_density(points)
@@ -72,7 +73,8 @@ def test_a_mixture_is_one(name: str) -> None:
     assert isinstance(mixed, MixtureDensity)
     shares = torch.tensor(weights).double() / sum(weights)
     points = points_of(GRIDS[2], 9, *BATCH)
-    expected = sum(w * p.log_prob(points).exp() for w, p in zip(shares, parts, strict=True))
+    densities = [w * p.log_prob(points).exp() for w, p in zip(shares, parts, strict=True)]
+    expected = torch.stack(densities).sum(0)
     torch.testing.assert_close(mixed.log_prob(points), expected.log())
     found = dense(mixed.log_prob)
     torch.testing.assert_close(found["total"], torch.ones(BATCH).double(), rtol=0, atol=1e-6)
@@ -92,7 +94,12 @@ def test_a_product_is_normalised(name: str, weights: str | None) -> None:
     exponents = given[weights] or [1.0 / len(parts)] * len(parts)
     combined = product(parts, given[weights])
     assert isinstance(combined, ProductDensity)
-    raw = lambda y: sum(w * p.log_prob(y) for w, p in zip(exponents, parts, strict=True))  # noqa: E731
+
+    def raw(y: Tensor) -> Tensor:
+        return torch.stack([w * p.log_prob(y) for w, p in zip(exponents, parts, strict=True)]).sum(
+            0
+        )
+
     found = dense(raw)
     points = points_of(GRIDS[2], 9, *BATCH)
     expected = raw(points) - found["total"].log()
@@ -296,7 +303,7 @@ def test_what_does_not_fit_is_named() -> None:
             (([density_of("map", 1), density_of("landmark", 1)],), "of the plane"),
         ):
             with pytest.raises(ValueError, match=said):
-                combine(*arguments)
+                combine(*arguments)  # type: ignore
 
 
 def test_gradients_reach_the_components() -> None:

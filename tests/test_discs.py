@@ -70,14 +70,16 @@ def test_a_share_of_one_kernel() -> None:
     distance = np.maximum(0.0, radius + generator.uniform(-9, 9, 5000))
     ours = [torch.from_numpy(values) for values in (distance, np.ones(5000), radius)]
     expected = torch.from_numpy(ncx2.cdf(radius**2, 2, distance**2))
-    torch.testing.assert_close(round_share(*ours), expected, rtol=0, atol=1e-7)
+    torch.testing.assert_close(round_share(ours[0], ours[1], ours[2]), expected, rtol=0, atol=1e-7)
     offset = torch.stack([0.6 * ours[0], -0.8 * ours[0]], -1)
     sides = torch.ones(5000, 2).double()
     found = ellipse_share(offset, sides, ours[2])
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-7)
     for ndim in (1, 3):
         expected = torch.from_numpy(ncx2.cdf(radius**2, ndim, distance**2))
-        torch.testing.assert_close(ball_share(*ours, ndim), expected, rtol=0, atol=1e-7)
+        torch.testing.assert_close(
+            ball_share(ours[0], ours[1], ours[2], ndim), expected, rtol=0, atol=1e-7
+        )
     at_centre = torch.zeros(1).double()
     one, two = torch.ones(1).double(), 2 * torch.ones(1).double()
     assert round_share(at_centre, one, two).item() == pytest.approx(1 - math.exp(-2), abs=1e-8)

@@ -47,7 +47,10 @@ def test_intervals_are_over_images(data):
     """Four landmarks that say the same in one picture are worth one."""
     score, errors, image = data
     fourfold = [np.repeat(values, 4) for values in data]
-    once, repeated = (dropping(*d, np.array([0.25]), bootstrap=200)[0] for d in (data, fourfold))
+    once, repeated = (
+        dropping(*values, removed=np.array([0.25]), bootstrap=200)[0]  # type: ignore
+        for values in (data, fourfold)
+    )
     assert repeated.lowered_interval == pytest.approx(once.lowered_interval)
     single = dropping(score, errors, np.zeros_like(image), np.array([0.25]), bootstrap=50)[0]
     assert single.lowered_interval == pytest.approx((single.lowered, single.lowered))
@@ -80,6 +83,7 @@ def test_evaluate_has_oracle_and_probability():
     got = evaluate(given, bootstrap=0)
     valid = given.valid
     assert valid is not None
+    assert given.target is not None
     errors = metrics.point_errors(given.landmarks, given.target)
     length = metrics.normalisers(given.target, valid, None)["box"][:, None]
     for name, scale in (("px", 1.0), ("÷ box", length)):

@@ -132,6 +132,7 @@ def test_a_face_of_several_views(model, combine):
         mean = np.mean([one.landmarks for one in alone], axis=0)
         np.testing.assert_allclose(face.landmarks, mean, atol=1e-2)
     else:
+        assert isinstance(face.density, ProductDensity)
         total = face.density.log_normaliser.double()
         torch.testing.assert_close(found, each.mean(0) - total, rtol=0, atol=1e-3)
         assert (total <= 1e-3).all()  # by Hölder's inequality, with exponents that add up to 1
@@ -184,6 +185,7 @@ def test_the_command_combines(checkpoints, tmp_path, monkeypatch):
     landmarker = kdn.load(checkpoints, views=(1.0, 0.9), mirror=False)
     (face,) = landmarker("1.png", [BOXES[1]])
     np.testing.assert_allclose(written["landmarks"], face.landmarks, atol=2e-3)
+    assert isinstance(face.density, MixtureDensity)
     assert len(face.density.components) == 4
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float64
 
-from kdn.density import MappedDensity, MixtureDensity, ProductDensity
+from kdn.density import MappedDensity
+from kdn.density.combined import CombinedDensity
 from kdn.markup import Markup
 
 __all__ = ["Abstention", "Face", "face_score", "length_of"]
@@ -46,7 +47,7 @@ class Face:
     uncertainty: Float64[np.ndarray, " L"]
     score: float
     markup: Markup
-    density: MappedDensity | MixtureDensity | ProductDensity
+    density: MappedDensity | CombinedDensity
     detection: float = math.nan
     abstention: Abstention | None = None
 

@@ -11,12 +11,14 @@ from typing import Any, overload
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
+from torch import Tensor
 
 from kdn.checkpoint import load_model
 from kdn.data import crop_of_box, warp
 from kdn.data.crop import square_of_box
 from kdn.density import GaussianDensity, KernelDensity, MappedDensity, decode
 from kdn.density.combined import CombinedDensity
+from kdn.density.lattice import rows_of
 from kdn.detect import Detection, Detector, detector_named
 from kdn.faces import Box, Face, face_score
 from kdn.grid import Affine
@@ -253,8 +255,10 @@ class Landmarker:
                 device = self.model.mean.device
                 density = self.model.density(stacked.to(device), mirror=self.mirror)
                 points = self.model.head.decode(density).double().cpu()
+                count = points.shape[1]
                 for row, (place, crop_to_image) in enumerate(zip(some, maps, strict=True)):
-                    yield self._face(_row(density, row), points[row], place, crop_to_image)
+                    own = rows_of(density, slice(row * count, (row + 1) * count))
+                    yield self._face(own, points[row], place, crop_to_image)
 
     def _combined(self, pictures: list[np.ndarray], places: list[_Place]) -> Iterator[Face]:
         """Yield the face of each place from the densities of several looks."""
@@ -296,19 +300,6 @@ class Landmarker:
             detection=place.detection,
         )
         return replace(face, score=face_score(uncertainty, face.landmark_box))
-
-
-def _row(density: KernelDensity | GaussianDensity, row: int) -> KernelDensity | GaussianDensity:
-    """Return the densities of one sample of a batch."""
-    if isinstance(density, GaussianDensity):
-        return GaussianDensity(density.mean[row], scale_tril=density.scale_tril[row])
-    return KernelDensity(
-        density.raw_logits[row],
-        density.grid,
-        kernel=density.kernel,
-        bandwidth=None if density.bandwidth is None else density.bandwidth[row],
-        offsets=None if density.offsets is None else density.offsets[row],
-    )
 
 
 def _can_follow(face: Face) -> bool:

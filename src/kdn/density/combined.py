@@ -87,7 +87,7 @@ class CombinedDensity(Distribution):
         Args:
             affine: With a batch that goes with the leading dimensions of this density's.
         """
-        return self._of([_mapped(part, affine) for part in self.components])
+        return self._of([part.mapped(affine) for part in self.components])
 
     @property
     def variance(self) -> Float[Tensor, ...]:
@@ -108,6 +108,26 @@ class CombinedDensity(Distribution):
     def uncertainty_length(self) -> Float[Tensor, ...]:
         """`|Cov|^¼`, a length, `(*batch)`."""
         return self.uncertainty.sqrt()
+
+    def mass_within(self, centre: Float[Tensor, ...], radius: float | Tensor) -> Float[Tensor, ...]:
+        """Return `P(|Y − centre| ≤ radius)`, `(*sample, *batch)`.
+
+        Args:
+            centre: `(*sample, *batch, 2)`.
+            radius: A number, or a tensor that is broadcast with `(*sample, *batch)`.
+        """
+        raise NotImplementedError
+
+    def sample(
+        self, sample_shape: Sequence[int] = (), *, generator: torch.Generator | None = None
+    ) -> Float[Tensor, ...]:
+        """Return random points `(*sample, *batch, 2)`, without gradient.
+
+        Args:
+            sample_shape: Leading dimensions.
+            generator: Source of randomness, on the density's device; torch's own if not given.
+        """
+        raise NotImplementedError
 
     def entropy(self) -> Float[Tensor, ...]:
         """Return `−E[log p(Y)]` in nats, `(*batch)`, by the midpoint rule on a lattice."""
@@ -246,16 +266,3 @@ def check_parts(densities: Sequence[Any], weights: Sequence[float]) -> None:
         raise ValueError(f"weights must be {len(densities)}, got {len(weights)}")
     if not all(0.0 < weight < math.inf for weight in weights):
         raise ValueError(f"weights must be positive, got {tuple(weights)}")
-
-
-def _mapped(part: Any, affine: Affine) -> Any:
-    """Return a component in another frame; one that is mapped already is so by one map."""
-    inner = getattr(part, "density", None)
-    if inner is None:
-        return part.mapped(affine)
-    maps = affine.offset.shape[:-1]
-    ones = (1,) * (len(part.batch_shape) - len(maps))
-    kind = type(affine)
-    linear = affine.linear.reshape(*maps, *ones, 2, 2).to(part.affine.linear)
-    offset = affine.offset.reshape(*maps, *ones, 2).to(part.affine.offset)
-    return type(part)(inner, kind(linear, offset) @ part.affine)

@@ -135,7 +135,7 @@ def _of_mass(found: Lattice, step: Tensor) -> tuple[Tensor, Tensor]:
         below = marginal.cumsum(1)
         above = marginal.flip(1).cumsum(1).flip(1)
         marked.append((below > _TAIL) & (above > _TAIL))
-    return _shrunk(*marked, found, step)
+    return _shrunk(marked[0], marked[1], found, step)
 
 
 def _shrunk(across: Tensor, down: Tensor, found: Lattice, step: Tensor) -> tuple[Tensor, Tensor]:

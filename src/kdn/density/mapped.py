@@ -136,6 +136,18 @@ class MappedDensity(Distribution):
         """Return the mass denser than the points, which an affine map leaves as it is."""
         return self.density.hdr_level(_apply(self.affine.inverse(), points))
 
+    def mapped(self, affine: Affine) -> MappedDensity:
+        """Return this density in the frame that `affine` maps its own to.
+
+        Args:
+            affine: With a batch that goes with the leading dimensions of this density's.
+        """
+        maps = affine.offset.shape[:-1]
+        ones = (1,) * (len(self.batch_shape) - len(maps))
+        linear = affine.linear.reshape(*maps, *ones, 2, 2).to(self.affine.linear)
+        offset = affine.offset.reshape(*maps, *ones, 2).to(self.affine.offset)
+        return MappedDensity(self.density, Affine(linear, offset) @ self.affine)
+
     def mass_within(self, centre: Float[Tensor, ...], radius: float | Tensor) -> Float[Tensor, ...]:
         """Return `P(|Y − centre| ≤ radius)` in the new frame; see `kdn.density.discs`."""
         return discs.mass_within(self.density, centre, radius, affine=self.affine)

@@ -242,7 +242,9 @@ def product(
             return MappedDensity(inner, first.affine)  # type: ignore[arg-type]
     uniform = isinstance(first, KernelDensity) and first.kernel == "uniform"
     if uniform and all(same_kernels(first, part) for part in rest):
-        logits = sum(w * part.logits for part, w in zip(densities, weights, strict=True))
+        logits = torch.stack(
+            [w * part.logits for part, w in zip(densities, weights, strict=True)]
+        ).sum(0)
         if bool((logits > -math.inf).flatten(-first.grid.ndim).any(-1).all()):
             return KernelDensity(logits, first.grid, kernel="uniform")
     return ProductDensity(densities, weights)

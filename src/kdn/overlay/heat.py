@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from kdn.density import KernelDensity, MappedDensity, MixtureDensity, ProductDensity
+from kdn.density import KernelDensity, MappedDensity
+from kdn.density.combined import CombinedDensity
 from kdn.grid import Affine
 
 __all__ = ["heat_of"]
@@ -17,7 +18,7 @@ _SAMPLES = 96  # along the longer side, of a density that has no cells
 
 
 def heat_of(
-    density: MappedDensity | MixtureDensity | ProductDensity,
+    density: MappedDensity | CombinedDensity,
     corner: Float[np.ndarray, "2"],
     *,
     height: int,
@@ -35,9 +36,8 @@ def heat_of(
         height: Rows of that part.
         width: Columns of that part.
     """
-    inner = getattr(density, "density", None)
-    if isinstance(inner, KernelDensity):
-        return _of_cells(inner, density.affine, corner, height, width)
+    if isinstance(density, MappedDensity) and isinstance(density.density, KernelDensity):
+        return _of_cells(density.density, density.affine, corner, height, width)
     return _of_points(density, corner, height, width)
 
 
@@ -76,7 +76,7 @@ def _levels(masses: Float[Tensor, "*batch rows columns"]) -> Float[Tensor, "*bat
 
 
 def _of_points(
-    density: MappedDensity | MixtureDensity | ProductDensity,
+    density: MappedDensity | CombinedDensity,
     corner: np.ndarray,
     height: int,
     width: int,
