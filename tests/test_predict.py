@@ -106,6 +106,30 @@ def test_image_columns_are_the_crop_s_density_moved_to_the_picture(head, samples
 
 
 @pytest.mark.parametrize("head", HEADS)
+def test_masses_are_about_the_prediction_by_shares_of_the_box(head, samples):
+    model = model_of(head)
+    got, _ = predict(model, samples, batch=2, decoder="argmax", radii=(3.0, 12.5))
+    assert got.radii == (3.0, 12.5)
+    masses = column(got, "mass_within")
+    assert masses.shape == (3, 68, 2)
+    with torch.no_grad():
+        density = model.density(crops_of(model, samples))
+    matrices = torch.from_numpy(column(got, "crop_to_image"))
+    for row, sample in enumerate(samples):
+        x0, y0, x1, y1 = sample.bbox
+        size = math.sqrt((x1 - x0) * (y1 - y0))
+        scale = matrices[row, :, :2].det().abs().sqrt().item()  # crops are scaled and moved
+        centres = torch.from_numpy(got.landmarks) - matrices[:, None, :, 2]
+        centres = torch.linalg.solve(matrices[:, None, :, :2], centres.unsqueeze(-1)).squeeze(-1)
+        for index, radius in enumerate((0.03, 0.125)):
+            inside = density.mass_within(centres.float(), radius * size / scale)[row]
+            np.testing.assert_allclose(masses[row, :, index], inside.numpy(), atol=2e-4)
+    none, _ = predict(model, samples, radii=())
+    assert none.mass_within is None
+    assert none.radii == ()
+
+
+@pytest.mark.parametrize("head", HEADS)
 def test_what_is_not_labelled_is_not_a_number(head, samples):
     got, _ = predict(model_of(head), samples)
     missing = ~column(got, "valid")

@@ -58,7 +58,15 @@ def predictions() -> Predictions:
         hdr_areas=rng.uniform(size=(3, 5, 4)),
         hdr_tie=rng.uniform(size=(3, 5)) * hidden,
         energy_score=rng.uniform(size=(3, 5)) * hidden,
-        metadata={"markup": "five", "decoder": "mean", "recipe": {"seed": 3, "sources": ["x"]}},
+        mass_within=rng.uniform(size=(3, 5, 2)),
+        error_probability=rng.uniform(size=(3, 5)),
+        known=rng.uniform(size=(3, 5)) < 0.5,
+        metadata={
+            "markup": "five",
+            "decoder": "mean",
+            "radii": [5, 7.5],
+            "recipe": {"seed": 3, "sources": ["x"]},
+        },
     )
 
 
@@ -241,7 +249,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, predictions):
     path = tmp_path / "p.parquet"
     write_predictions(path, predictions)
     before = path.read_bytes()
-    bad = dataclasses.replace(predictions, metadata={"recipe": object()})
+    bad = dataclasses.replace(predictions, metadata={"recipe": object(), "radii": [1, 2]})
     with pytest.raises(TypeError):
         write_predictions(path, bad)
     assert path.read_bytes() == before

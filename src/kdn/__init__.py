@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kdn.density import GaussianDensity, KernelDensity, decode
 from kdn.grid import Affine, Grid
@@ -30,13 +31,17 @@ __version__ = "0.1.0"
 
 
 def load(
-    model: str | Path = "face68",
+    model: str | Path | Sequence[str | Path] = "face68",
     *,
     device: str = "cpu",
     mirror: bool | None = None,
+    views: Sequence[Any] = (1.0,),
+    combine: str = "mixture",
     calibrated: bool = True,
 ) -> Landmarker:
-    """Return a landmarker, of the package's model or a checkpoint; see `kdn.landmarker.load`."""
+    """Return a landmarker, of the package's model or checkpoints; see `kdn.landmarker.load`."""
     from kdn.landmarker import load  # OpenCV and the rest, which densities alone do not need
 
-    return load(model, device=device, mirror=mirror, calibrated=calibrated)
+    return load(
+        model, device=device, mirror=mirror, views=views, combine=combine, calibrated=calibrated
+    )

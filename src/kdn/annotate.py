@@ -56,6 +56,7 @@ def annotate(
     drawing: Drawing | None = None,
     batch: int = 16,
     again: bool | None = None,
+    judge: Callable[[Face], Face] | None = None,
     done: Callable[[int], object] | None = None,
 ) -> None:
     """Find faces in pictures and videos, and give each picture's to all outputs as it is done.
@@ -71,9 +72,10 @@ def annotate(
         drawing: How and where overlays are made; None for none.
         batch: Pictures that are read, and crops that go through the network, at a time.
         again: Crop again by the landmarks' box, as for `Landmarker`.
+        judge: What each face is put through before it is given out, such as `Face.abstaining`.
         done: Called with the number of inputs done.
     """
-    work = _Work(model, outputs, detector, boxes or {}, drawing, batch, again)
+    work = _Work(model, outputs, detector, boxes or {}, drawing, batch, again, judge)
     told = done or (lambda count: None)
     for group in _groups(inputs, batch):
         if group[0].kind == "image":
@@ -113,6 +115,11 @@ class _Work:
     drawing: Drawing | None
     batch: int
     again: bool | None
+    judge: Callable[[Face], Face] | None
+
+    def judged(self, faces: Sequence[Face]) -> list[Face]:
+        """Return faces as they are given out."""
+        return list(faces) if self.judge is None else [self.judge(face) for face in faces]
 
     def fail(self, file: str, reason: str) -> None:
         """Tell the outputs why a file was not done."""
@@ -138,7 +145,7 @@ class _Work:
             batch=self.batch,
         )
         for file, faces in zip(named, found, strict=True):
-            self._picture(file, read[file], faces)
+            self._picture(file, read[file], self.judged(faces))
 
     def _boxes(self, file: str, picture: Picture) -> list[Box]:
         """Return the boxes of a picture: those that were given, else the detector's."""
@@ -174,9 +181,11 @@ class _Work:
                 film = None if self.drawing is None else _Film(self.drawing, entry.name, stack)
                 for number, (time, picture) in enumerate(read_frames(source, problems=problems)):
                     tracked = tracker.update(picture, time=time)
-                    self._frame(entry.name, number, time, picture, tracked)
+                    faces = self.judged([found.face for found in tracked])
+                    tracks = tuple(found.track for found in tracked)
+                    self._frame(entry.name, number, time, picture, faces, tracks)
                     if film is not None:
-                        film.add(time, picture, [found.face for found in tracked])
+                        film.add(time, picture, faces)
         except (OSError, RuntimeError, ValueError) as error:
             problems.append(str(error))
         for problem in problems:
@@ -186,17 +195,23 @@ class _Work:
         return self.model(image, boxes, again=False, batch=self.batch)
 
     def _frame(
-        self, file: str, number: int, time: float, picture: Picture, tracked: Sequence[Any]
+        self,
+        file: str,
+        number: int,
+        time: float,
+        picture: Picture,
+        faces: Sequence[Face],
+        tracks: tuple[int, ...],
     ) -> None:
         height, width = picture.shape[:2]
         found = ImageFaces(
             file=file,
             width=width,
             height=height,
-            faces=[one.face for one in tracked],
+            faces=faces,
             frame=number,
             time=time,
-            tracks=tuple(one.track for one in tracked),
+            tracks=tracks,
         )
         for output in self.outputs:
             output.add(found)

@@ -28,6 +28,7 @@ __all__ = ["evaluate"]
 
 _COVERAGES = (50, 80, 90, 95)
 _REMOVED = (10, 50)  # percent of landmarks
+_RADIUS = 5.0  # percent of the face's box: beyond it an error is large
 _THRESHOLDS: dict[str, tuple[int, tuple[Rule, ...]]] = {
     "box": (7, ("exact", "fan70")),
     "inter-ocular": (8, ("exact",)),
@@ -266,8 +267,37 @@ def _associations(data: _Labelled) -> list[_Row]:
         for share, left in zip(_REMOVED, curves[:, 1:].T, strict=True):
             label = f"error left without the least sure {share} % ({name})"
             rows.append((label, "%", 100.0 * left / whole))
+        oracle = sparsification_resampled(y, y, image, ranked, removed)
+        for share, left in zip(_REMOVED, oracle[:, 1:].T, strict=True):
+            rows.append(
+                (f"the same without the worst {share} % ({name})", "%", 100.0 * left / whole)
+            )
         rows.append((f"AUSE ({name})", "", ause_resampled(x, y, image, ranked)))
-    return rows
+    return [*rows, *_by_probability(data)]
+
+
+def _by_probability(data: _Labelled) -> list[_Row]:
+    """Return the error left without the landmarks that most probably err by more than a radius."""
+    given, length = data.predictions, data.lengths["box"]
+    if given.mass_within is None or not given.radii:
+        return []
+    nearest = int(np.argmin(np.abs(np.array(given.radii) - _RADIUS)))
+    used = data.valid & ~np.isnan(length)[:, None]
+    image = np.nonzero(used)[0]
+    y, ranked = data.errors()[used] / length[image], data.counts[: data.ranked]
+    removed = np.array([0, *_REMOVED]) / 100
+    key = 1.0 - given.mass_within[..., nearest][used]
+    curves = sparsification_resampled(key, y, image, ranked, removed)
+    whole = np.where(curves[:, 0] > 0, curves[:, 0], np.nan)
+    radius = f"{given.radii[nearest]:g} %"
+    return [
+        (
+            f"error left without the {share} % likeliest beyond {radius} (÷ box)",
+            "%",
+            100 * left / whole,
+        )
+        for share, left in zip(_REMOVED, curves[:, 1:].T, strict=True)
+    ]
 
 
 def _notes(data: _Labelled, predictions: Predictions, bootstrap: int, seed: int) -> list[str]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 
 from kdn.density import MappedDensity
+from kdn.density.combined import CombinedDensity
 from kdn.markup import Markup
 from kdn.recalibration import Recalibration
 
-__all__ = ["Face", "face_score"]
+__all__ = ["Abstention", "Face", "face_score", "length_of"]
 
 Box = tuple[float, float, float, float]
 
@@ -38,6 +40,7 @@ class Face:
         density: Of every landmark, batch shape `(L,)`.
         detection: The detector's own score; NaN where the box was given.
         recalibration: Of the model; the density is adjusted already.
+        abstention: Which landmarks are reported as unknown, and why; None where none is.
     """
 
     bbox: Box
@@ -46,8 +49,9 @@ class Face:
     uncertainty: Float64[np.ndarray, " L"]
     score: float
     markup: Markup
-    density: MappedDensity
+    density: MappedDensity | CombinedDensity
     detection: float = math.nan
+    abstention: Abstention | None = None
     recalibration: Recalibration = field(default_factory=Recalibration)
 
     def hdr_level(self, points: Float64[np.ndarray, "L 2"]) -> Float64[np.ndarray, " L"]:
@@ -76,6 +80,80 @@ class Face:
         """The smallest box around the landmarks."""
         (x0, y0), (x1, y1) = self.landmarks.min(axis=0), self.landmarks.max(axis=0)
         return float(x0), float(y0), float(x1), float(y1)
+
+    def error_probability(self, tau: float | str) -> Float64[np.ndarray, " L"]:
+        """Return the probability that each landmark is farther than `tau` from where it is said.
+
+        `P(|Y − landmark| > tau)`, `Y ~ density`, by `kdn.density.mass_within`. Its mean over the
+        landmarks is the share of them that is expected to be off by more.
+
+        Args:
+            tau: Image px, or text like `5%` for so much of `√(w·h)` of `landmark_box`.
+
+        Returns:
+            In [0, 1]; NaN for a landmark that is not finite.
+
+        Raises:
+            ValueError: If `tau` is neither, or not above 0.
+        """
+        (x0, y0), (x1, y1) = np.array(self.landmark_box).reshape(2, 2)
+        radius = length_of(tau, math.sqrt(max((x1 - x0) * (y1 - y0), 0.0)))
+        mass = self.density.mass_within(torch.from_numpy(self.landmarks), radius)
+        return 1.0 - mass.double().cpu().numpy()
+
+    def abstaining(self, limit: float, tau: float | str) -> Face:
+        """Return this face with the landmarks given up whose error probability exceeds a limit.
+
+        Args:
+            limit: In [0, 1].
+            tau: As for `error_probability`.
+
+        Raises:
+            ValueError: If `limit` is no probability, or `tau` no length.
+        """
+        if not 0.0 <= limit <= 1.0:
+            raise ValueError(f"abstain must be a probability, 0 to 1, got {limit}")
+        probability = self.error_probability(tau)
+        known = probability <= limit  # NaN is not known
+        return replace(self, abstention=Abstention(tau, limit, probability, known))
+
+
+@dataclass(frozen=True)
+class Abstention:
+    """Which landmarks of a face are reported as unknown.
+
+    Args:
+        tau: The error that is too large: image px, or text like `5%`.
+        limit: The probability of it above which a landmark is given up.
+        error_probability: `(L,)`, that of each landmark.
+        known: `(L,)`, True where it is at most `limit`.
+    """
+
+    tau: float | str
+    limit: float
+    error_probability: Float64[np.ndarray, " L"]
+    known: Bool[np.ndarray, " L"]
+
+
+def length_of(tau: float | str, size: float) -> float:
+    """Return a length in pixels, of which text with a percent sign is a share of a size.
+
+    Args:
+        tau: Image px, or text like `5%`.
+        size: Of the face, image px.
+
+    Raises:
+        ValueError: If it is neither, or not above 0.
+
+    Example:
+        >>> length_of("5%", 200.0), length_of(3, 200.0)
+        (10.0, 3.0)
+    """
+    match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*(%|px)?\s*", str(tau))
+    length = float(match[1]) if match else 0.0
+    if not match or length <= 0.0:
+        raise ValueError(f"tau must be a length in pixels or like 5%, above 0, got {tau!r}")
+    return length * size / 100.0 if match[2] == "%" else length
 
 
 def face_score(uncertainty: Float64[np.ndarray, " L"], bbox: Box) -> float:

@@ -16,13 +16,17 @@ from torch import Tensor
 from kdn.checkpoint import load_model
 from kdn.data import crop_of_box, warp
 from kdn.data.crop import square_of_box
-from kdn.density import GaussianDensity, KernelDensity
+from kdn.density import GaussianDensity, KernelDensity, MappedDensity, decode
+from kdn.density.combined import CombinedDensity
+from kdn.density.lattice import rows_of
 from kdn.detect import Detection, Detector, detector_named
 from kdn.faces import Box, Face, face_score
 from kdn.grid import Affine
 from kdn.images import as_rgb
 from kdn.markup import Markup
 from kdn.model import LandmarkModel
+from kdn.recalibration import Recalibration
+from kdn.views import Looks, views_of
 
 __all__ = ["Landmarker", "load"]
 
@@ -47,34 +51,46 @@ wrong rather than the box, and no crop follows from them."""
 
 
 def load(
-    model: str | Path = "face68",
+    model: str | Path | Sequence[str | Path] = "face68",
     *,
     device: str = "cpu",
     mirror: bool | None = None,
+    views: Sequence[Any] = (1.0,),
+    combine: str = "mixture",
     calibrated: bool = True,
 ) -> Landmarker:
-    """Return a landmarker from a model of the package or a checkpoint.
+    """Return a landmarker from a model of the package or a checkpoint, or from several.
 
     Args:
         model: The name of a model that comes with the package (`face68`), or the path of a
-            checkpoint that `kdn train` wrote.
+            checkpoint that `kdn train` wrote; or a list of them, whose densities are combined.
         device: Where it runs, as torch names it.
         mirror: Average with the mirrored crop, for twice the time; None where the head can.
         calibrated: Recalibrate densities and levels as the model says, if `kdn calibrate` wrote it.
+        views: Crops that each face is looked at in, as for `kdn.views.views_of`.
+        combine: How the densities of several views and models become one: `mixture`, in which any
+            of them may be right, or `product`, the logarithmic pool, in which all are.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is no checkpoint.
+        ValueError: If the file is no checkpoint, or models have different mark-ups.
 
     Example:
         >>> model = load("face68")  # doctest: +SKIP
         >>> for face in model("photo.jpg"):  # doctest: +SKIP
         ...     print(face.landmarks, face.uncertainty)
     """
-    loaded, facts = load_model(model)
+    names = [model] if isinstance(model, (str, Path)) else list(model)
+    if not names:
+        raise ValueError("model must name at least one, got none")
+    loaded = [load_model(name) for name in names]
     if not calibrated:
-        loaded.recalibrations = {}
-    return Landmarker(loaded.to(device), mirror=mirror, facts=facts)
+        for one, _ in loaded:
+            one.recalibrations = {}
+    first, *others = (one.to(device) for one, _ in loaded)
+    return Landmarker(
+        first, mirror=mirror, facts=loaded[0][1], others=others, views=views, combine=combine
+    )
 
 
 @dataclass(frozen=True)
@@ -93,6 +109,12 @@ class Landmarker:
         model: In evaluation mode.
         mirror: Average each density with that of the mirrored crop; None where the head can.
         facts: What the checkpoint says of itself.
+        others: More models, whose densities are combined with that of the first.
+        views: Crops that each face is looked at in, as for `kdn.views.views_of`.
+        combine: `mixture` or `product`.
+
+    Raises:
+        ValueError: If a view or the combination is none, or the models' mark-ups differ.
     """
 
     def __init__(
@@ -101,10 +123,17 @@ class Landmarker:
         *,
         mirror: bool | None = None,
         facts: Mapping[str, Any] | None = None,
+        others: Sequence[LandmarkModel] = (),
+        views: Sequence[Any] = (1.0,),
+        combine: str = "mixture",
     ):
         self.model = model
         self.facts = dict(facts or {})
         self.mirror = model.can_mirror if mirror is None else mirror
+        self._looks = Looks((model, *others), views_of(views), combine, mirror)
+        # Levels are those of one model's densities; those of several looks are not fitted.
+        single = self._looks.single
+        self._recalibration = model.recalibration(self.mirror) if single else Recalibration()
 
     @property
     def markup(self) -> Markup:
@@ -222,6 +251,9 @@ class Landmarker:
         size = {"height": data.height, "width": data.width}
         for start in range(0, len(places), batch):
             some = places[start : start + batch]
+            if not self._looks.single:
+                yield from self._combined([pictures[place.image] for place in some], some)
+                continue
             maps = [crop_of_box(place.bbox, context=data.context, **size) for place in some]
             crops = [
                 warp(pictures[place.image], crop_to_image, **size)
@@ -233,8 +265,20 @@ class Landmarker:
                 found = self.model.density(stacked.to(device), mirror=self.mirror, adjusted=False)
                 points = self.model.head.decode(found).double().cpu()
                 density = self.model.recalibration(self.mirror).adjusted(found)
+                count = points.shape[1]
                 for row, (place, crop_to_image) in enumerate(zip(some, maps, strict=True)):
-                    yield self._face(_row(density, row), points[row], place, crop_to_image)
+                    own = rows_of(density, slice(row * count, (row + 1) * count))
+                    yield self._face(own, points[row], place, crop_to_image)
+
+    def _combined(self, pictures: list[np.ndarray], places: list[_Place]) -> Iterator[Face]:
+        """Yield the face of each place from the densities of several looks."""
+        with torch.no_grad():
+            densities = self._looks.densities(pictures, [place.bbox for place in places])
+            for row, place in enumerate(places):
+                density = self._looks.combined(densities, row)
+                name = "mean" if self.model.head.decoder == "mean" else "mode"
+                points = decode(density, name).double().cpu()
+                yield self._in_image(density, points.numpy(), place)
 
     def _face(
         self,
@@ -245,8 +289,16 @@ class Landmarker:
     ) -> Face:
         """Return one face, moved from crop to image pixels."""
         mapped = density.mapped(crop_to_image.to(density.mean.device))
+        return self._in_image(mapped, crop_to_image.points(points).numpy(), place)
+
+    def _in_image(
+        self,
+        mapped: MappedDensity | CombinedDensity,
+        landmarks: Float[np.ndarray, "L 2"],
+        place: _Place,
+    ) -> Face:
+        """Return one face from densities and points in image pixels."""
         uncertainty = mapped.uncertainty_length.double().cpu().numpy()
-        landmarks = crop_to_image.points(points).numpy()
         face = Face(
             bbox=place.bbox,
             landmarks=landmarks,
@@ -256,22 +308,9 @@ class Landmarker:
             markup=self.markup,
             density=mapped,
             detection=place.detection,
-            recalibration=self.model.recalibration(self.mirror),
+            recalibration=self._recalibration,
         )
         return replace(face, score=face_score(uncertainty, face.landmark_box))
-
-
-def _row(density: KernelDensity | GaussianDensity, row: int) -> KernelDensity | GaussianDensity:
-    """Return the densities of one sample of a batch."""
-    if isinstance(density, GaussianDensity):
-        return GaussianDensity(density.mean[row], scale_tril=density.scale_tril[row])
-    return KernelDensity(
-        density.raw_logits[row],
-        density.grid,
-        kernel=density.kernel,
-        bandwidth=None if density.bandwidth is None else density.bandwidth[row],
-        offsets=None if density.offsets is None else density.offsets[row],
-    )
 
 
 def _can_follow(face: Face) -> bool:

@@ -20,7 +20,10 @@ from kdn.model import LandmarkModel
 from kdn.predictions import AREA_LEVELS, DECODERS, Maps, Predictions
 from kdn.recalibration import Recalibration
 
-__all__ = ["predict"]
+__all__ = ["RADII", "predict"]
+
+RADII = (2.0, 5.0, 7.0, 10.0)
+"""Distances of the column `mass_within`, in percent of `√(w·h)` of the face's box."""
 
 _VECTOR_SIDE = 4.0
 """Crop pixels of the square of `peak_mass` where there are no maps: a cell of FAN's."""
@@ -34,6 +37,7 @@ def predict(
     batch: int = 16,
     maps: int = 0,
     mirror: bool = False,
+    radii: Sequence[float] = RADII,
     problems: list[str] | None = None,
     progress: Callable[[int], object] | None = None,
     metadata: dict[str, Any] | None = None,
@@ -50,6 +54,7 @@ def predict(
             others are kept beside it.
         batch: Samples per pass through the network.
         mirror: Average each density with that of the mirrored crop.
+        radii: For the column `mass_within`; none for no such column.
         maps: Samples from the start whose heatmaps are returned, if the head has maps.
         problems: Where to put one line about each sample that cannot be read, which is then left
             out; None to let it raise.
@@ -84,6 +89,8 @@ def predict(
                     "peak_mass": _numpy(peak_mass(density, _peak_side(model.head))),
                 }
             )
+            if radii:
+                rows[-1]["mass_within"] = _masses(density, rows[-1], chosen, chunk, radii)
             if isinstance(density, KernelDensity) and sum(map(_length, drawn)) < maps:
                 grid = density.grid.refine(_finer(density.grid))
                 drawn.append(_maps(density, inputs, maps - sum(map(_length, drawn))))
@@ -102,6 +109,8 @@ def predict(
         facts["mirror"] = "averaged"
     if mirror in model.recalibrations:
         facts["recalibration"] = model.recalibrations[mirror].summary()
+    if radii:
+        facts["radii"] = list(radii)
     facts["version"] = importlib.metadata.version("kdn")
     facts["peak_side"] = _peak_side(model.head)
     predictions = Predictions(
@@ -174,6 +183,22 @@ def _sharpness(
         "hdr_areas": in_image.hdr_area(torch.from_numpy(own).unsqueeze(1)).movedim(0, -1),
         "energy_score": scores.masked_fill(missing, torch.nan),
     }
+
+
+def _masses(
+    density: KernelDensity | GaussianDensity,
+    columns: dict[str, np.ndarray],
+    decoder: str,
+    samples: Sequence[Sample],
+    radii: Sequence[float],
+) -> np.ndarray:
+    """Return the masses about the prediction, `(batch, landmarks, radii)`."""
+    boxes = np.array([sample.bbox for sample in samples])
+    sizes = torch.from_numpy(np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)))
+    lengths = torch.tensor(radii).double().reshape(-1, 1, 1) / 100.0 * sizes.reshape(-1, 1)
+    in_image = density.mapped(Affine.of_matrix(torch.from_numpy(columns["crop_to_image"])))
+    masses = in_image.mass_within(torch.from_numpy(columns[decoder]), lengths)
+    return masses.movedim(0, -1).double().cpu().numpy()
 
 
 def _maps(density: KernelDensity, inputs: dict[str, Tensor], count: int) -> dict[str, np.ndarray]:

@@ -71,6 +71,8 @@ def _evaluate(
         if decoder not in given.decoders:
             raise ValueError(f"{predictions}: column {decoder!r} is missing")
         metadata = {**given.metadata, "decoder": decoder}
+        if decoder != given.metadata.get("decoder"):  # the masses are about the other's points
+            given = replace(given, mass_within=None)
         given = replace(given, landmarks=given.decoders[decoder], metadata=metadata)
     result = evaluate(given, bootstrap=bootstrap, seed=seed)
     result = replace(result, notes=(*notes, *result.notes))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from kdn.outputs import ImageFaces
+from kdn.outputs import ImageFaces, known_of
 from kdn.outputs.numbers import plain_text
 
 __all__ = ["Listing"]
@@ -14,7 +14,7 @@ class Listing:
     """Prints each face's landmarks with their error bars, in image pixels, on standard output;
     landmarks are counted from 0.
 
-    The error bar is the standard deviation on each axis.
+    The error bar is the standard deviation on each axis. A landmark that was given up has `?`.
     """
 
     def add(self, found: ImageFaces) -> None:
@@ -26,13 +26,13 @@ class Listing:
             who = f"face {number}" if track is None else f"track {track}"
             print(f"{where}: {who}, score {face.score:.2f}, box {x0}, {y0} to {x1}, {y1}")
             names = face.markup.names or ("",) * len(face.landmarks)
-            for index, ((x, y), covariance, name) in enumerate(
-                zip(face.landmarks, face.covariances, names, strict=True)
+            for index, ((x, y), covariance, name, known) in enumerate(
+                zip(face.landmarks, face.covariances, names, known_of(face), strict=True)
             ):
                 across, down = (math.sqrt(covariance[i, i]) for i in (0, 1))
-                print(
-                    f"  {index:3d} {x:8.1f} ± {across:4.1f} {y:8.1f} ± {down:4.1f}  {name}".rstrip()
-                )
+                mark = " " if known else "?"
+                numbers = f"{x:8.1f} ± {across:4.1f} {y:8.1f} ± {down:4.1f}"
+                print(f"  {index:3d} {numbers} {mark}{name}".rstrip())
 
     def fail(self, file: str, reason: str) -> None:
         """Print nothing: the summary names what failed."""

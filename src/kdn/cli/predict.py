@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from kdn.cli.listing import Listing
 from kdn.data import join_samples, load_samples
 from kdn.data.pts import PICTURE_SUFFIXES
 from kdn.detect import detector_named
+from kdn.faces import Face, length_of
 from kdn.inputs import Input, expand_inputs
 from kdn.landmarker import Landmarker, load
 from kdn.outputs import Output, OutputNames, Summary, open_output
@@ -42,6 +44,8 @@ def _predict(
     draw: list[str] | None = None,
     level: float = 0.9,
     uncertain: str | None = None,
+    abstain: float | None = None,
+    tau: str = "5%",
     boxes: Path | None = None,
     detector: str = "haar",
     overwrite: bool = False,
@@ -51,6 +55,9 @@ def _predict(
     device: str = "auto",
     mirror: bool | None = None,
     calibrated: bool = True,
+    ensemble: list[str] | None = None,
+    views: list[float] | None = None,
+    combine: str = "mixture",
 ) -> int:
     """Find landmarks with their densities in pictures and videos, or on labelled data.
 
@@ -65,6 +72,9 @@ def _predict(
         level: Share of the mass that the drawn ellipses hold.
         uncertain: Draw only landmarks that are less sure than this: pixels, or a share such as 3%
             of the face.
+        abstain: Report landmarks as unknown that are off by more than --tau with a greater
+            probability than this, 0 to 1, by their own density.
+        tau: What is too large an error for --abstain, pixels or a share such as 5% of the face.
         boxes: A CSV or JSON file with face boxes; other pictures go to the detector.
         detector: haar, yunet:FILE, or none for pictures that are one face each.
         overwrite: Replace .pts files and overlays of an earlier run.
@@ -75,6 +85,10 @@ def _predict(
         mirror: Average with the mirrored crop, for twice the time; by default pictures are, and
             labelled data are not.
         calibrated: Recalibrate densities and levels as kdn calibrate found, if it wrote the model.
+        ensemble: More models, whose densities are combined with that of the first.
+        views: Look at each face in several crops, of these sizes as shares of the usual one.
+        combine: How the densities of several models, views and mirrored crops become one: mixture
+            or product.
     """
     if inputs and data:
         raise ValueError("name either pictures or videos, or --data, and not both")
@@ -85,8 +99,13 @@ def _predict(
         )
     if batch < 1:
         raise ValueError(f"batch must be at least 1, got {batch}")
+    judge = _judge(abstain, tau)
     place = str(_device(device))
     if data:
+        if judge is not None:
+            raise ValueError("--abstain is for pictures and videos, not for --data")
+        if ensemble or views or combine != "mixture":
+            raise ValueError("--ensemble, --views and --combine are for pictures and videos")
         labelled = _Labelled(data, decoder, batch, maps)
         landmarker = load(model, device=place, mirror=bool(mirror), calibrated=calibrated)
         return labelled.predict(landmarker, model, out or [])
@@ -94,10 +113,17 @@ def _predict(
         raise ValueError("--decoder and --maps are for labelled data (--data)")
     for target in out or []:
         _refuse_pictures(target)
-    landmarker = load(model, device=place, mirror=mirror, calibrated=calibrated)
+    landmarker = load(
+        [model, *(ensemble or [])],
+        device=place,
+        mirror=mirror,
+        views=views or (1.0,),
+        combine=combine,
+        calibrated=calibrated,
+    )
     listed = expand_inputs(inputs or [], stdin=sys.stdin)
     names = [entry.name for entry in listed if entry.kind != "missing"]
-    summary = Summary()
+    summary = Summary(abstaining=abstain is not None)
     pictures = [entry.name for entry in listed if entry.kind == "image"]
     given, unused = _given_boxes(boxes, pictures, summary)
     drawing = None
@@ -117,6 +143,7 @@ def _predict(
                         inputs=names,
                         keep=[str(boxes)] if boxes else [],
                         overwrite=overwrite,
+                        abstaining=abstain is not None,
                     )
                 )
             )
@@ -131,6 +158,7 @@ def _predict(
                 boxes=given,
                 drawing=drawing,
                 batch=batch,
+                judge=judge,
                 done=bar.update,
             )
     summary.print()
@@ -168,6 +196,14 @@ def _drawing(folder: str, listed: list[Input], overwrite: bool, options: dict[st
         OutputNames(folder, videos, suffix=".mp4", overwrite=overwrite),
         options,
     )
+
+
+def _judge(abstain: float | None, tau: str) -> Callable[[Face], Face] | None:
+    """Return what gives landmarks up, None if none are to be."""
+    if not (abstain is None or 0.0 <= abstain <= 1.0):
+        raise ValueError(f"abstain must be a probability, 0 to 1, got {abstain}")
+    length_of(tau, 1.0)  # raises before anything is done
+    return None if abstain is None else lambda face: face.abstaining(abstain, tau)
 
 
 def _length(text: str | None) -> float | str | None:
@@ -266,6 +302,16 @@ PREDICT = Command(
             "nargs": "+",
             "help": "Files to write: .json, .jsonl, .csv, .parquet, a folder for .pts files, or - "
             "for JSON Lines on standard output. A table is printed where there is none.",
+        },
+        "--ensemble": {
+            "nargs": "+",
+            "help": "More models, whose densities are combined with that of --model.",
+        },
+        "--views": {
+            "nargs": "+",
+            "type": float,
+            "help": "Look at each face in several crops, of these sizes as shares of the usual "
+            "one, such as 0.9 1 1.1.",
         },
         "--draw": {
             "nargs": "+",

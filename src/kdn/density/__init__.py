@@ -4,16 +4,24 @@ This layer needs torch alone, so that it can be used inside other people's train
 """
 
 from kdn.density.decode import DECODERS, decode
+from kdn.density.discs import mass_within
 from kdn.density.distribution import KernelDensity
 from kdn.density.gaussian import GaussianDensity
 from kdn.density.heaviest import peak_mass
 from kdn.density.mapped import MappedDensity
+from kdn.density.mixture import MixtureDensity, mixture
+from kdn.density.product import ProductDensity, product
 
 __all__ = [
     "DECODERS",
     "GaussianDensity",
     "KernelDensity",
     "MappedDensity",
+    "MixtureDensity",
+    "ProductDensity",
     "decode",
+    "mass_within",
+    "mixture",
     "peak_mass",
+    "product",
 ]

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from kdn.density.combined import CombinedDensity
 from kdn.density.distribution import KernelDensity
 from kdn.density.gaussian import GaussianDensity
 from kdn.density.mapped import MappedDensity
@@ -17,7 +18,7 @@ DECODERS = ("argmax", "quarter", "mean", "local_mean", "mode")
 
 
 def decode(
-    density: KernelDensity | GaussianDensity | MappedDensity,
+    density: KernelDensity | GaussianDensity | MappedDensity | CombinedDensity,
     decoder: str,
     *,
     radius: float | None = None,
@@ -34,7 +35,8 @@ def decode(
       on every axis.
     * `mode`: the highest point of the density.
 
-    A Gaussian has its mean for all of them.
+    A Gaussian has its mean for all of them; a mixture or product that has no cells of its own has
+    its mode for all but `mean`.
 
     Args:
         density: What to decode.
@@ -61,6 +63,8 @@ def decode(
         )
     if isinstance(density, MappedDensity):
         return density.forward(decode(density.density, decoder, radius=radius))
+    if isinstance(density, CombinedDensity):  # which has no cells
+        return density.mean if decoder == "mean" else density.mode
     if isinstance(density, GaussianDensity) or decoder == "mean":
         return density.mean
     if decoder == "mode":

@@ -12,6 +12,7 @@ from torch.distributions import Distribution, constraints
 
 from kdn.density import (
     areas,
+    discs,
     energy,
     masses,
     modes,
@@ -347,6 +348,10 @@ class KernelDensity(Distribution):
     def energy_score(self, points: Float[Tensor, ...]) -> Float[Tensor, ...]:
         """Return `E|Y − y| − ½ E|Y − Y′|`; see `kdn.density.energy.energy_score`."""
         return energy.energy_score(self, points)
+
+    def mass_within(self, centre: Float[Tensor, ...], radius: float | Tensor) -> Float[Tensor, ...]:
+        """Return `P(|Y − centre| ≤ radius)`; see `kdn.density.discs.mass_within`."""
+        return discs.mass_within(self, centre, radius)
 
     def hdr_mask(self, level: float, refine: int = 1) -> Bool[Tensor, ...]:
         """Return the region of that mass, cell by cell; see `kdn.density.regions.hdr_mask`."""

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
+from kdn.density import discs
 from kdn.density.areas import ellipsoid_volume, levels_within
 from kdn.density.energy import gaussian_energy_score
 from kdn.density.mapped import MappedDensity
@@ -127,6 +128,10 @@ class GaussianDensity(MultivariateNormal):
     def energy_score(self, points: Float[Tensor, ...]) -> Float[Tensor, ...]:
         """Return `E|Y − y| − ½ E|Y − Y′|`; see `kdn.density.energy.gaussian_energy_score`."""
         return gaussian_energy_score(self.loc, self.scale_tril, self._fit(points))
+
+    def mass_within(self, centre: Float[Tensor, ...], radius: float | Tensor) -> Float[Tensor, ...]:
+        """Return `P(|Y − centre| ≤ radius)`; see `kdn.density.discs.mass_within`."""
+        return discs.mass_within(self, centre, radius)
 
     def sample(
         self, sample_shape: Sequence[int] = (), *, generator: torch.Generator | None = None

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
+from kdn.density import discs
 from kdn.density.energy import mapped_energy_score
 from kdn.density.precision import full_precision
 from kdn.grid import Affine
@@ -151,6 +152,22 @@ class MappedDensity(Distribution):
         Lengths change by more than a factor where the map stretches, so it is taken there anew.
         """
         return mapped_energy_score(self, points)
+
+    def mapped(self, affine: Affine) -> MappedDensity:
+        """Return this density in the frame that `affine` maps its own to.
+
+        Args:
+            affine: With a batch that goes with the leading dimensions of this density's.
+        """
+        maps = affine.offset.shape[:-1]
+        ones = (1,) * (len(self.batch_shape) - len(maps))
+        linear = affine.linear.reshape(*maps, *ones, 2, 2).to(self.affine.linear)
+        offset = affine.offset.reshape(*maps, *ones, 2).to(self.affine.offset)
+        return MappedDensity(self.density, Affine(linear, offset) @ self.affine)
+
+    def mass_within(self, centre: Float[Tensor, ...], radius: float | Tensor) -> Float[Tensor, ...]:
+        """Return `P(|Y − centre| ≤ radius)` in the new frame; see `kdn.density.discs`."""
+        return discs.mass_within(self.density, centre, radius, affine=self.affine)
 
     def sample(
         self, sample_shape: Sequence[int] = (), *, generator: torch.Generator | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kdn.heads.gaussian import Gaussian
 from kdn.heads.head import Head
 from kdn.heads.kernel import KDNAdaptive, KDNGaussian, KDNUniform
-from kdn.heads.mirror import mirror_average
+from kdn.heads.mirror import mirror_average, turned_back
 from kdn.heads.softlabel import SoftLabel
 from kdn.recipe import HeadRecipe
 
@@ -18,6 +18,7 @@ __all__ = [
     "SoftLabel",
     "build_head",
     "mirror_average",
+    "turned_back",
 ]
 
 _SETTINGS: dict[str, tuple[str, ...]] = {

@@ -9,7 +9,7 @@ import torch
 
 from kdn.density import KernelDensity
 
-__all__ = ["mirror_average"]
+__all__ = ["mirror_average", "turned_back"]
 
 
 def mirror_average(
@@ -45,14 +45,34 @@ def mirror_average(
         raise ValueError(
             f"mirrored must have the grid and kernel of density, got {mirrored} and {density}"
         )
-    if not all(one.kernel == "uniform" or one.separable for one in (density, mirrored)):
+    if not (density.kernel == "uniform" or density.separable):
         raise ValueError("density must have kernels that are alike in all cells, got others")
-    if len(flip) != density.batch_shape[-1]:
-        raise ValueError(f"flip must have {density.batch_shape[-1]} entries, got {len(flip)}")
-    order = list(flip)
-    back = mirrored.logits[..., order, :, :].flip(-1)
-    logits = torch.logaddexp(density.logits, back) - math.log(2)
-    if density.bandwidth is None or mirrored.bandwidth is None:
+    back = turned_back(mirrored, flip)
+    logits = torch.logaddexp(density.logits, back.logits) - math.log(2)
+    if density.bandwidth is None or back.bandwidth is None:
         return KernelDensity(logits, density.grid, kernel="uniform")
-    squares = density.bandwidth.square() + mirrored.bandwidth[..., order].square()
+    squares = density.bandwidth.square() + back.bandwidth.square()
     return KernelDensity(logits, density.grid, bandwidth=(0.5 * squares).sqrt())
+
+
+def turned_back(mirrored: KernelDensity, flip: Sequence[int]) -> KernelDensity:
+    """Return the density of mirrored crops in the frame of the crops themselves.
+
+    Args:
+        mirrored: Of crops mirrored left to right, batch shape `(*batch, landmarks)`, on a grid that
+            is symmetric about the crop's middle.
+        flip: Which landmark each becomes in a mirror.
+
+    Raises:
+        ValueError: If the kernels are moved or widened cell by cell, or if `flip` has another
+            number of landmarks.
+    """
+    if not (mirrored.kernel == "uniform" or mirrored.separable):
+        raise ValueError("density must have kernels that are alike in all cells, got others")
+    if len(flip) != mirrored.batch_shape[-1]:
+        raise ValueError(f"flip must have {mirrored.batch_shape[-1]} entries, got {len(flip)}")
+    order = list(flip)
+    logits, bandwidth = mirrored.logits[..., order, :, :].flip(-1), mirrored.bandwidth
+    if bandwidth is None:
+        return KernelDensity(logits, mirrored.grid, kernel="uniform")
+    return KernelDensity(logits, mirrored.grid, bandwidth=bandwidth[..., order])

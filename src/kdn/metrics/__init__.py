@@ -13,12 +13,14 @@ from kdn.metrics.accuracy import (
 from kdn.metrics.bootstrap import interval, resample_counts
 from kdn.metrics.bounds import auc_bounds, least_nme
 from kdn.metrics.correlation import pearson, spearman
+from kdn.metrics.dropping import Dropping, dropping
 from kdn.metrics.ranking import auroc, average_precision
 from kdn.metrics.shape import axis_angle, contour_tangents, elongation
 from kdn.metrics.sparsification import ause, sparsification
 from kdn.metrics.uncertainty import coverage, crop_log_prob, nll, nll_median, zero_density
 
 __all__ = [
+    "Dropping",
     "auc",
     "auc_bounds",
     "auroc",
@@ -30,6 +32,7 @@ __all__ = [
     "contour_tangents",
     "coverage",
     "crop_log_prob",
+    "dropping",
     "elongation",
     "failure_rate",
     "image_errors",

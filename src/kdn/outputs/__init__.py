@@ -1,6 +1,6 @@
 """Faces that were found, written to files: JSON, JSON Lines, CSV, Parquet and `.pts`."""
 
-from kdn.outputs.face import FoundFace, ImageFaces, reason_of
+from kdn.outputs.face import FoundFace, ImageFaces, known_of, reason_of
 from kdn.outputs.names import OutputNames, refuse_inputs
 from kdn.outputs.output import FORMATS, Output, open_output
 from kdn.outputs.summary import Summary
@@ -12,6 +12,7 @@ __all__ = [
     "Output",
     "OutputNames",
     "Summary",
+    "known_of",
     "open_output",
     "reason_of",
     "refuse_inputs",

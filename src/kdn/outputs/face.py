@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Bool, Float64
 
 from kdn.markup import Markup
 
-__all__ = ["FoundFace", "ImageFaces", "reason_of"]
+__all__ = ["FoundFace", "ImageFaces", "known_of", "reason_of"]
 
 
 @runtime_checkable
@@ -89,6 +89,16 @@ class ImageFaces:
     def track(self, face: int) -> int | None:
         """Return the track of a face; None where faces are not followed."""
         return None if self.tracks is None else self.tracks[face]
+
+
+def known_of(face: FoundFace) -> Bool[np.ndarray, " L"]:
+    """Return which landmarks of a face were not given up: all, where none could be.
+
+    Args:
+        face: Its attribute `abstention`, where it has one that is not None, says so by `known`.
+    """
+    abstention = getattr(face, "abstention", None)
+    return np.ones(len(face.landmarks), bool) if abstention is None else abstention.known
 
 
 def reason_of(file: str, reason: str) -> str:

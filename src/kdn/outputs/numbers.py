@@ -27,16 +27,23 @@ def face_entry(face: FoundFace) -> dict[str, Any]:
     """Return a face as JSON types, in image pixels.
 
     Coordinates have three digits behind the point, score four; covariances `(xx, xy, yy)` and
-    uncertainty have six digits in all, since they run from thousandths to thousands.
+    uncertainty have six digits in all, since they run from thousandths to thousands. A face with
+    an `abstention` has `tau`, and `error_probability` (four digits) and `known` of each landmark.
     """
     covariances = np.asarray(face.covariances)[:, (0, 0, 1), (0, 1, 1)]
-    return {
+    entry = {
         "bbox": [rounded(value) for value in face.bbox],
         "score": rounded(face.score, 4),
         "landmarks": [[rounded(value) for value in point] for point in face.landmarks],
         "covariances": [[significant(value) for value in row] for row in covariances],
         "uncertainty": [significant(value) for value in face.uncertainty],
     }
+    abstention = getattr(face, "abstention", None)
+    if abstention is not None:
+        entry["tau"] = abstention.tau
+        entry["error_probability"] = [rounded(value, 4) for value in abstention.error_probability]
+        entry["known"] = [bool(value) for value in abstention.known]
+    return entry
 
 
 def plain_text(name: str) -> str:

@@ -51,6 +51,7 @@ def open_output(
     keep: Sequence[str] = (),
     form: str = "",
     overwrite: bool = False,
+    abstaining: bool = False,
 ) -> AbstractContextManager[Output]:
     """Return a writer of found faces, to be used in a `with` statement.
 
@@ -66,6 +67,7 @@ def open_output(
         inputs: Names of the pictures and videos, which are never overwritten.
         keep: More files that are not overwritten, such as that of the boxes.
         form: The format where the ending does not say it, one of `FORMATS`.
+        abstaining: Whether faces say which landmarks were given up; for CSV, whose header says it.
         overwrite: For `.pts` files: whether those of an earlier run may be replaced. (A file that
             is named is always replaced.)
 
@@ -77,7 +79,7 @@ def open_output(
         raise ValueError(f"form must be one of {', '.join(FORMATS)}, got {form!r}")
     streams = {
         "jsonl": lambda stream: JsonLines(stream, model=model),
-        "csv": CsvRows,
+        "csv": lambda stream: CsvRows(stream, abstaining=abstaining),
     }
     if str(target) == "-":
         if form not in streams:

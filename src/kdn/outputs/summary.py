@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 
-from kdn.outputs.face import ImageFaces, reason_of
+from kdn.outputs.face import ImageFaces, known_of, reason_of
 from kdn.outputs.numbers import plain_text
 from kdn.outputs.sink import TextSink
 
@@ -16,13 +16,17 @@ __all__ = ["Summary"]
 class Summary:
     """Counts pictures, faces and failures. A picture without a face is done, and no failure.
 
-    It has `add` and `fail` like an output, so that it can be one of several.
+    It has `add` and `fail` like an output, so that it can be one of several. `abstaining` says
+    whether landmarks can be given up, and are to be counted in the first line.
     """
 
     images: int = 0
     frames: int = 0
     videos: set[str] = field(default_factory=set)
     faces: int = 0
+    landmarks: int = 0
+    unknown: int = 0
+    abstaining: bool = False
     empty: list[str] = field(default_factory=list)
     failures: list[tuple[str, str]] = field(default_factory=list)
 
@@ -35,6 +39,10 @@ class Summary:
             self.frames += 1
             self.videos.add(found.file)
         self.faces += len(found.faces)
+        for face in found.faces:
+            known = known_of(face)
+            self.landmarks += len(known)
+            self.unknown += int((~known).sum())
 
     def fail(self, file: str, reason: str) -> None:
         """Count a file that was not done, or not wholly."""
@@ -53,6 +61,9 @@ class Summary:
         if self.videos:
             done.append(f"{_counted(len(self.videos), 'video')} ({_counted(self.frames, 'frame')})")
         counts = [f"{', '.join(done)}: {_counted(self.faces, 'face')}"]
+        if self.abstaining:
+            landmarks = _counted(self.landmarks, "landmark")
+            counts.append(f"{self.unknown} of {landmarks} given up")
         if self.empty:
             counts.append(f"{len(self.empty)} without a face")
         if self.failures:

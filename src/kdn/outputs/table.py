@@ -6,11 +6,12 @@ import importlib.metadata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from kdn.markup import Markup
-from kdn.outputs.face import FoundFace, ImageFaces, reason_of
+from kdn.outputs.face import ImageFaces, reason_of
 from kdn.outputs.numbers import plain_text
 from kdn.predictions import Predictions, write_predictions
 
@@ -29,7 +30,7 @@ class FaceTable:
         self.model, self.markup = model, markup
         self.ids: list[str] = []
         self.paths: list[str] = []
-        self.faces: list[FoundFace] = []
+        self.faces: list[Any] = []
         self.failed: list[dict[str, str]] = []
 
     def add(self, found: ImageFaces) -> None:
@@ -62,7 +63,17 @@ class FaceTable:
             "version": importlib.metadata.version("kdn"),
             "failed": self.failed,
         }
+        judged = [face.abstention for face in self.faces if _judged(face)]
+        if judged and len(judged) == n:
+            names = ("error_probability", "known")
+            rows |= {name: np.array([getattr(one, name) for one in judged]) for name in names}
+            metadata |= {"tau": judged[0].tau, "abstain": judged[0].limit}
         return Predictions(id=tuple(self.ids), path=tuple(self.paths), metadata=metadata, **rows)
+
+
+def _judged(face: Any) -> bool:
+    """Return whether landmarks of a face can have been given up."""
+    return getattr(face, "abstention", None) is not None
 
 
 @contextmanager

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Float64, UInt8
+from jaxtyping import Bool, Float64, UInt8
 
-from kdn.outputs import FoundFace
+from kdn.outputs import FoundFace, known_of
 from kdn.overlay.heat import heat_of
 from kdn.overlay.shapes import ellipse, ellipse_radius, face_size, own_levels, unsure
 from kdn.overlay.strokes import Colour, Window, text_width
@@ -24,6 +24,7 @@ PARTS = ("heatmaps", "contours", "boxes", "ellipses", "points")
 _POINT: Colour = (240, 228, 66)
 _ELLIPSE: Colour = (86, 180, 233)
 _UNSURE: Colour = (255, 64, 200)  # not among Okabe and Ito's: none of theirs shows on skin
+_UNKNOWN: Colour = (160, 160, 160)
 _LINE: Colour = (255, 255, 255)
 _CASING: Colour = (0, 0, 0)
 
@@ -64,7 +65,8 @@ def draw_faces(
     """Return a copy of a picture with faces drawn over it.
 
     Widths follow from the size of face and picture; positions are exact to about a twentieth of a
-    pixel. What is not finite, or outside the picture, is not drawn.
+    pixel. What is not finite, or outside the picture, is not drawn. Landmarks that a face has given
+    up (`kdn.outputs.known_of`) are grey rings, with grey ellipses.
 
     Args:
         rgb: The picture.
@@ -103,15 +105,13 @@ def _draw(
     marked = unsure(face, uncertain) & np.isfinite(face.landmarks).all(axis=1)
     size = face_size(face)
     pens = _Pens.of(size, max(rgb.shape[:2]), bold=uncertain is not None)
-    ellipses: list[Float64[np.ndarray, "points 2"]] = []
-    if "ellipses" in what:
-        levels = own_levels(face, level).tolist()
-        found = (
-            ellipse(face.landmarks[i], face.covariances[i], levels[i]) for i in np.where(marked)[0]
-        )
-        ellipses = [points for points in found if points is not None]
+    known = known_of(face)
+    ellipses, doubtful = (
+        _ellipses(face, marked & which, level) if "ellipses" in what else []
+        for which in (known, ~known)
+    )
     spread = size * (0.6 if "heatmaps" in what else 0.1)  # densities reach beyond their points
-    window = Window(rgb, _around(face, ellipses, pens, spread))
+    window = Window(rgb, _around(face, ellipses + doubtful, pens, spread))
     if window.empty:
         return
     if "heatmaps" in what:
@@ -120,14 +120,33 @@ def _draw(
         _contours(window, face, pens)
     if "boxes" in what:
         _box(window, face, pens)
+    if doubtful:
+        _cased(window, doubtful, pens, _UNKNOWN)
     if ellipses:
         _cased(window, ellipses, pens, _ELLIPSE if uncertain is None else _UNSURE)
     if "points" in what:
-        points = list(face.landmarks[marked])
+        rings = [_ring(point, pens.radius) for point in face.landmarks[marked & ~known]]
+        _cased(window, rings, pens, _UNKNOWN)
+        points = list(face.landmarks[marked & known])
         window.discs(points, radius=pens.radius + pens.casing)
         window.lay(_CASING, opacity=0.8)
         window.discs(points, radius=pens.radius)
         window.lay(_POINT if uncertain is None else _UNSURE)
+
+
+def _ellipses(
+    face: FoundFace, which: Bool[np.ndarray, " L"], level: float
+) -> list[Float64[np.ndarray, "points 2"]]:
+    """Return the ellipses of some landmarks, of those that have one."""
+    levels = own_levels(face, level).tolist()
+    found = (ellipse(face.landmarks[i], face.covariances[i], levels[i]) for i in np.where(which)[0])
+    return [points for points in found if points is not None]
+
+
+def _ring(centre: Float64[np.ndarray, "2"], radius: float) -> Float64[np.ndarray, "points 2"]:
+    """Return points on a circle that is hollow when it is drawn as wide as a line."""
+    angles = np.linspace(0.0, 2.0 * np.pi, 32, endpoint=False)
+    return centre + 1.6 * radius * np.stack((np.cos(angles), np.sin(angles)), axis=-1)
 
 
 def _around(

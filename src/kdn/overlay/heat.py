@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from kdn.density import KernelDensity, MappedDensity
+from kdn.density.combined import CombinedDensity
 from kdn.grid import Affine
 
 __all__ = ["heat_of"]
@@ -17,7 +18,11 @@ _SAMPLES = 96  # along the longer side, of a density that has no cells
 
 
 def heat_of(
-    density: MappedDensity, corner: Float[np.ndarray, "2"], *, height: int, width: int
+    density: MappedDensity | CombinedDensity,
+    corner: Float[np.ndarray, "2"],
+    *,
+    height: int,
+    width: int,
 ) -> Float[np.ndarray, "height width"]:
     """Return how far within the densities each pixel lies, the most of all landmarks.
 
@@ -31,9 +36,8 @@ def heat_of(
         height: Rows of that part.
         width: Columns of that part.
     """
-    inner = density.density
-    if isinstance(inner, KernelDensity):
-        return _of_cells(inner, density.affine, corner, height, width)
+    if isinstance(density, MappedDensity) and isinstance(density.density, KernelDensity):
+        return _of_cells(density.density, density.affine, corner, height, width)
     return _of_points(density, corner, height, width)
 
 
@@ -72,7 +76,10 @@ def _levels(masses: Float[Tensor, "*batch rows columns"]) -> Float[Tensor, "*bat
 
 
 def _of_points(
-    density: MappedDensity, corner: np.ndarray, height: int, width: int
+    density: MappedDensity | CombinedDensity,
+    corner: np.ndarray,
+    height: int,
+    width: int,
 ) -> Float[np.ndarray, "height width"]:
     """Return the levels from those at some of the pixels."""
     step = max(1.0, max(height, width) / _SAMPLES)

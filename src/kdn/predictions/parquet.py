@@ -39,7 +39,7 @@ def write_predictions(path: str | Path, predictions: Predictions) -> None:
         value = getattr(predictions, name)
         if value is None:
             continue
-        size = int(np.prod(sample_shape(name, predictions.count)))
+        size = int(np.prod(sample_shape(name, predictions.count, len(predictions.radii))))
         kind = pa.bool_() if name in BOOLEAN else pa.float64()
         columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(value.ravel(), kind), size)
     table = pa.table(columns)
@@ -53,7 +53,7 @@ def read_predictions(path: str | Path) -> Predictions:
     """Read predictions from a Parquet file.
 
     A column that is absent or null throughout becomes None; a row that is null in a column that
-    may be missing becomes NaN (False in `valid` and `visible`).
+    may be missing becomes NaN (False in `valid`, `visible` and `known`).
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -67,11 +67,14 @@ def read_predictions(path: str | Path) -> Predictions:
         raise ValueError(f"{path}: column {missing[0]!r} is missing")
     try:
         count = _list_size(table, "landmarks") // 2
-        fields = {name: _array(table, name, count) for name in SHAPES if _present(table, name)}
+        metadata = _metadata(table)
+        radii = len(metadata.get("radii", ()))
+        present = [name for name in SHAPES if _present(table, name)]
+        fields = {name: _array(table, name, count, radii) for name in present}
         return Predictions(
             id=_strings(table, "id"),
             path=_strings(table, "path") if _present(table, "path") else None,
-            metadata=_metadata(table),
+            metadata=metadata,
             **fields,
         )
     except ValueError as error:  # pyarrow's conversion errors are ValueErrors too
@@ -166,9 +169,9 @@ def _list_size(table: pa.Table, name: str) -> int:
     return sizes.pop() if sizes else 0
 
 
-def _array(table: pa.Table, name: str, count: int) -> np.ndarray:
+def _array(table: pa.Table, name: str, count: int, radii: int) -> np.ndarray:
     """Return a column of lists as an array `(n, …)`, null rows as NaN or False."""
-    shape, size = sample_shape(name, count), _list_size(table, name)
+    shape, size = sample_shape(name, count, radii), _list_size(table, name)
     wanted = int(np.prod(shape))
     if size != wanted and len(table):
         raise ValueError(

@@ -34,10 +34,14 @@ SHAPES: dict[str, tuple[int | str, ...]] = {
     "hdr_areas": ("L", 4),
     "hdr_tie": ("L",),
     "energy_score": ("L",),
+    "mass_within": ("L", "R"),
+    "error_probability": ("L",),
+    "known": ("L",),
 }
-"""Shape of one sample's entry in every array; "L" stands for the number of landmarks."""
+"""Shape of one sample's entry in every array; "L" stands for the number of landmarks, "R" for that
+of the metadata's `radii`."""
 
-BOOLEAN = ("valid", "visible")
+BOOLEAN = ("valid", "visible", "known")
 """The arrays that are not of floating type."""
 
 _AT_TARGET = ("valid", "log_prob", "hdr_level", "hdr_tie", "energy_score")
@@ -75,8 +79,15 @@ class Predictions:
         hdr_tie: `(n, L)`, mass of all exactly as dense as the density at the target, NaN where not
             valid; 0 for Gaussian kernels.
         energy_score: `(n, L)`, `E|Y − target| − ½ E|Y − Y′|`, px, NaN where not valid.
+        mass_within: `(n, L, R)`, mass of each density within so far of `landmarks`, for the `R`
+            distances `radii` of the metadata, in percent of `√(w·h)` of `bbox`. One minus it is
+            the probability of a larger error.
+        error_probability: `(n, L)`, probability that a landmark is off by more than the metadata's
+            `tau`, where landmarks were given up for that.
+        known: `(n, L)`, False where a landmark was given up.
         metadata: About the file, of JSON types: `markup`, `decoder`, `head`, `checkpoint`,
-            `recipe`, `version`, `peak_side`.
+            `recipe`, `version`, `radii`,
+            `peak_side`.
 
     Raises:
         ValueError: If a shape does not fit, if what is said of labels comes without a target, or
@@ -105,6 +116,9 @@ class Predictions:
     hdr_areas: Float[np.ndarray, "n L 4"] | None = None
     hdr_tie: Float[np.ndarray, "n L"] | None = None
     energy_score: Float[np.ndarray, "n L"] | None = None
+    mass_within: Float[np.ndarray, "n L R"] | None = None
+    error_probability: Float[np.ndarray, "n L"] | None = None
+    known: Bool[np.ndarray, "n L"] | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -120,7 +134,9 @@ class Predictions:
             value = getattr(self, name)
             if value is None:
                 continue
-            wanted = (len(self), *sample_shape(name, self.count))
+            if name == "mass_within" and not self.radii:
+                raise ValueError("metadata must name the radii that mass_within is of, got none")
+            wanted = (len(self), *sample_shape(name, self.count, len(self.radii)))
             if value.shape != wanted:
                 raise ValueError(f"{name} must have shape {wanted}, got {value.shape}")
             dtype = bool if name in BOOLEAN else np.float64
@@ -181,12 +197,18 @@ class Predictions:
         return self.metadata.get("markup")
 
     @property
+    def radii(self) -> tuple[float, ...]:
+        """The distances of `mass_within`, in percent of `√(w·h)` of `bbox`."""
+        return tuple(self.metadata.get("radii", ()))
+
+    @property
     def decoders(self) -> dict[str, Float[np.ndarray, "n L 2"]]:
         """The points of every decoder there is a column of, by name."""
         found = {name: getattr(self, name) for name in DECODERS}
         return {name: points for name, points in found.items() if points is not None}
 
 
-def sample_shape(name: str, count: int) -> tuple[int, ...]:
-    """Return the shape of one sample's entry in a field, for `count` landmarks."""
-    return tuple(count if size == "L" else int(size) for size in SHAPES[name])
+def sample_shape(name: str, count: int, radii: int) -> tuple[int, ...]:
+    """Return the shape of one sample's entry in a field, for so many landmarks and radii."""
+    sizes = {"L": count, "R": radii}
+    return tuple(sizes[size] if isinstance(size, str) else size for size in SHAPES[name])

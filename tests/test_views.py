@@ -1,0 +1,211 @@
+"""Several looks at one face: where the crops lie, and that the densities are those combined."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import kdn
+from kdn.checkpoint import save_model
+from kdn.cli import main
+from kdn.data import SyntheticFaces, crop_of_box, warp
+from kdn.density import MappedDensity, MixtureDensity, ProductDensity
+from kdn.grid import Affine
+from kdn.heads import mirror_average, turned_back
+from kdn.landmarker import Landmarker
+from kdn.markup import FACE68
+from kdn.model import LandmarkModel, build_model
+from kdn.overlay import draw_faces
+from kdn.recipe import DataRecipe, HeadRecipe, NetworkRecipe, Recipe
+from kdn.views import View, densities_of_views, views_of
+
+FACES = SyntheticFaces(2, seed=4, size=(130, 150))
+PICTURES, BOXES = [face.read() for face in FACES], [face.bbox for face in FACES]
+
+
+def model_of(seed: int, **head) -> LandmarkModel:
+    recipe = Recipe(
+        data=DataRecipe(height=32, width=48, context=0.8),
+        network=NetworkRecipe(features=8, depth=1),
+        head=HeadRecipe(**{"name": "kdn_gaussian", "refine": 2, **head}),
+    )
+    torch.manual_seed(seed)
+    return build_model(recipe).eval()
+
+
+@pytest.fixture(scope="module")
+def model() -> LandmarkModel:
+    return model_of(0)
+
+
+@pytest.fixture(scope="module")
+def other() -> LandmarkModel:
+    return model_of(1, learn_bandwidth="landmark")
+
+
+def crops_of(model: LandmarkModel, maps: list[Affine]) -> torch.Tensor:
+    size = {"height": model.recipe.data.height, "width": model.recipe.data.width}
+    crops = [warp(p, a, **size) for p, a in zip(PICTURES, maps, strict=True)]
+    return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)
+
+
+def test_where_a_view_lies(model):
+    data, box = model.recipe.data, BOXES[1]
+    usual = crop_of_box(box, height=32, width=48, context=0.8)
+    same = View().crop_to_image(box, data)
+    torch.testing.assert_close(same.matrix, usual.matrix)
+    moved = View(1.25, 0.1, -0.2).crop_to_image(box, data)
+    side = 0.8 * 200 * (box[2] - box[0] + box[3] - box[1]) / 195
+    middle = torch.tensor([23.5, 15.5]).double()
+    shift = moved.points(middle) - usual.points(middle)
+    torch.testing.assert_close(shift, torch.tensor([0.1 * side, -0.2 * side]).double())
+    torch.testing.assert_close(moved.linear, 1.25 * usual.linear)
+
+
+def test_what_is_a_view():
+    assert views_of([0.9, (1.1, 0.05), View()]) == (View(0.9), View(1.1, 0.05), View())
+    for wrong, said in (([], "at least one"), ([0.0], "above 0"), ([(1, 2, 3, 4)], "scale, right")):
+        with pytest.raises(ValueError, match=said):
+            views_of(wrong)
+
+
+def test_looks_are_the_model_s_own_densities(model, other):
+    views = views_of([1.0, (0.85, 0.05, 0.0)])
+    with torch.no_grad():
+        looks = densities_of_views(
+            [model, other], PICTURES, BOXES, views, mirror=[True, False], apart=True
+        )
+        assert len(looks) == 6  # two views and their mirror images, two views
+        points = torch.tensor(np.stack([face.landmarks for face in FACES])).float()
+        maps = [View(0.85, 0.05).crop_to_image(box, model.recipe.data) for box in BOXES]
+        crops = crops_of(model, maps)
+        for at, there in ((2, model.density(crops)), (5, other.density(crops))):
+            back = torch.stack(
+                [a.inverse().points(p.double()) for a, p in zip(maps, points, strict=True)]
+            )
+            area = torch.stack([a.log_abs_det() for a in maps])[:, None]
+            expected = there.log_prob(back.float()).double() - area
+            found = looks[at].log_prob(points).double()
+            torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+        mirrored = model.density(crops.flip(-1))
+        # Pixel x of the crop is pixel 47 − x of its mirror image.
+        turned = mirrored.mean[:, list(FACE68.flip)] * torch.tensor([-1.0, 1.0])
+        turned = turned + torch.tensor([47.0, 0.0])
+        expected = torch.stack([a.points(p.double()) for a, p in zip(maps, turned, strict=True)])
+        torch.testing.assert_close(looks[3].mean.double(), expected, rtol=0, atol=1e-3)
+
+
+def test_turned_back_is_half_of_the_average(model):
+    with torch.no_grad():
+        crops = crops_of(model, [View().crop_to_image(b, model.recipe.data) for b in BOXES])
+        one, mirrored = model.density(crops), model.density(crops.flip(-1))
+        average = mirror_average(one, mirrored, FACE68.flip)
+        back = turned_back(mirrored, FACE68.flip)
+        mixed = MixtureDensity([one, back], (1.0, 1.0))
+        points = 30 * torch.rand(5, 2, 68, 2, generator=torch.Generator().manual_seed(0))
+        torch.testing.assert_close(average.log_prob(points), mixed.log_prob(points))
+    with pytest.raises(ValueError, match="flip must have 68 entries, got 3"):
+        turned_back(mirrored, (0, 1, 2))
+
+
+@pytest.mark.parametrize("combine", ["mixture", "product"])
+def test_a_face_of_several_views(model, combine):
+    views = (1.0, 0.9, (1.1, 0.02, 0.0))
+    landmarker = Landmarker(model, views=views, combine=combine, mirror=False)
+    (face,) = landmarker(PICTURES[1], [BOXES[1]], again=False)
+    kind = {"mixture": MixtureDensity, "product": ProductDensity}[combine]
+    assert isinstance(face.density, kind)
+    alone = [
+        Landmarker(model, views=[view], mirror=False)(PICTURES[1], [BOXES[1]], again=False)[0]
+        for view in views
+    ]
+    points = torch.from_numpy(face.landmarks).float()
+    each = torch.stack([one.density.log_prob(points) for one in alone]).double()
+    found = face.density.log_prob(points).double()
+    if combine == "mixture":
+        torch.testing.assert_close(found, each.logsumexp(0) - math.log(3), rtol=0, atol=1e-3)
+        mean = np.mean([one.landmarks for one in alone], axis=0)
+        np.testing.assert_allclose(face.landmarks, mean, atol=1e-2)
+    else:
+        assert isinstance(face.density, ProductDensity)
+        total = face.density.log_normaliser.double()
+        torch.testing.assert_close(found, each.mean(0) - total, rtol=0, atol=1e-3)
+        assert (total <= 1e-3).all()  # by Hölder's inequality, with exponents that add up to 1
+    probability = face.error_probability("20%")
+    assert ((probability >= 0) & (probability <= 1)).all()
+    np.testing.assert_allclose(face.uncertainty, np.linalg.det(face.covariances) ** 0.25, rtol=1e-3)
+
+
+def test_faces_together_are_faces_apart(model, other):
+    landmarker = Landmarker(model, others=[other], views=(1.0, 0.9), mirror=False)
+    together = landmarker(PICTURES, [[box] for box in BOXES], again=False)
+    for picture, box, (face,) in zip(PICTURES, BOXES, together, strict=True):
+        (alone,) = landmarker(picture, [box], again=False)
+        np.testing.assert_allclose(face.landmarks, alone.landmarks, atol=1e-3)
+        assert isinstance(face.density, MixtureDensity)
+        assert len(face.density.components) == 4
+
+
+def test_a_single_look_is_what_it_was(model):
+    landmarker = Landmarker(model)
+    (face,) = landmarker(PICTURES[0], [BOXES[0]], again=False)
+    assert isinstance(face.density, MappedDensity)
+    (mirrored,) = Landmarker(model, combine="product")(PICTURES[0], [BOXES[0]], again=False)
+    assert isinstance(mirrored.density, ProductDensity)  # of the crop and its mirror image
+
+
+def test_heatmaps_of_combined_densities(model):
+    (face,) = Landmarker(model, views=(1.0, 0.8))(PICTURES[0], [BOXES[0]], again=False)
+    drawn = draw_faces(PICTURES[0], [face], what=["heatmaps"])
+    assert (drawn != PICTURES[0]).any()
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory, model, other) -> list[str]:
+    folder = tmp_path_factory.mktemp("models")
+    paths = [str(folder / name) for name in ("a.safetensors", "b.safetensors")]
+    for path, one in zip(paths, (model, other), strict=True):
+        save_model(Path(path), one, {})
+    return paths
+
+
+def test_the_command_combines(checkpoints, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite("1.png", PICTURES[1][..., ::-1])
+    Path("boxes.csv").write_text("file,x0,y0,x1,y1\n1.png," + ",".join(map(str, BOXES[1])) + "\n")
+    flags = ["--boxes", "boxes.csv", "--overlay", "none", "--out", "f.json", "--mirror", "false"]
+    more = ["--ensemble", checkpoints[1], "--views", "1", "0.9"]
+    assert main(["predict", "--model", checkpoints[0], "1.png", *flags, *more]) == 0
+    written = json.loads(Path("f.json").read_text())["images"][0]["faces"][0]
+    landmarker = kdn.load(checkpoints, views=(1.0, 0.9), mirror=False)
+    (face,) = landmarker("1.png", [BOXES[1]])
+    np.testing.assert_allclose(written["landmarks"], face.landmarks, atol=2e-3)
+    assert isinstance(face.density, MixtureDensity)
+    assert len(face.density.components) == 4
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["x.png", "--combine", "sum"], "combine must be one of mixture, product, got 'sum'"),
+        (["x.png", "--views", "0"], "views must have scales above 0"),
+        (["--data", "synthetic:2:0", "--views", "1", "0.9"], "are for pictures and videos"),
+    ],
+)
+def test_bad_arguments(flags, said, checkpoints, capsys):
+    assert main(["predict", "--model", checkpoints[0], *flags]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_models_must_have_one_markup(model, other):
+    named = model_of(2)
+    named.markup = replace(FACE68, name="other")
+    with pytest.raises(ValueError, match="model must be of one mark-up, got face68, other"):
+        Landmarker(model, others=[named])
+    with pytest.raises(ValueError, match="at least one"):
+        kdn.load([])
