@@ -71,6 +71,16 @@ def test_scores_by_hand() -> None:
         hidden_scores(replace(given, entropy=None, uncertainty=None, peak_mass=None))
 
 
+def test_masses_within_radii_are_scores_of_their_own() -> None:
+    given = told(samples=5)
+    within = np.random.default_rng(2).random((5, 7, 2))
+    given = replace(given, metadata={**given.metadata, "radii": [2, 7.5]})
+    object.__setattr__(given, "mass_within", within)  # as predictions that have the column
+    scores = hidden_scores(given)
+    assert list(scores)[3:] == ["error > 2", "error > 7.5"]
+    np.testing.assert_array_equal(scores["error > 7.5"], 1 - within[..., 1])
+
+
 def test_landmarks_without_a_label_are_neither_hidden_nor_counted() -> None:
     given = told()
     hidden, counted = hidden_landmarks(given)

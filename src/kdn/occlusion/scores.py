@@ -24,7 +24,7 @@ def hidden_scores(predictions: Predictions) -> dict[str, Float[np.ndarray, "n L"
     | `entropy` | differential entropy, nats per crop px² |
     | `uncertainty` | `log(\\|Cov\\|^¼)`, crop px |
     | `spread` | `1 − peak_mass` |
-    | `error > τ` | `1 − mass_within` for each of its radii τ |
+    | `error > τ` | `1 − mass_within` for each of its radii τ, percent of the box |
 
     Those of columns that are missing are left out. In the crop, faces are equally large whatever
     their size in the picture.
@@ -55,8 +55,7 @@ def hidden_scores(predictions: Predictions) -> dict[str, Float[np.ndarray, "n L"
         found["spread"] = 1.0 - predictions.peak_mass
     within = getattr(predictions, "mass_within", None)
     if within is not None:
-        radii = predictions.metadata.get("radii", range(within.shape[-1]))
-        for index, radius in enumerate(radii):
+        for index, radius in enumerate(predictions.metadata["radii"]):
             found[f"error > {radius:g}"] = 1.0 - within[..., index]
     if not found:
         raise ValueError(
