@@ -41,7 +41,7 @@ HEADS = {
 }
 """The heads on maps, by their short names."""
 
-CROP = DataRecipe(height=160, width=160, context=0.65, cache_mib=0)
+CROP = DataRecipe(height=128, width=128, context=0.6, cache_mib=0)
 _AUGMENT = AugmentRecipe(rotation=15, scale_low=0.9, scale_high=1.1, shift=0.02, occlusion=0)
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _SIZE = {"height": CROP.height, "width": CROP.width}
@@ -134,11 +134,11 @@ def pool(
 def loss_of(head: Head, outputs: Tensor, points: Tensor) -> Tensor:
     """Return the loss per face: the mean over both labels, landmarks summed.
 
-    Landmarks with one place count a twentieth: most are of that kind, and say nothing of masses.
+    Landmarks with one place count a tenth: most are of that kind, and say nothing of masses.
     """
     density = head.density(outputs)
     counts = torch.stack([head.covers(outputs, label) for label in points])
-    weight = torch.where((points[0] - points[1]).norm(dim=-1) > 1.0, 1.0, 0.05)
+    weight = torch.where((points[0] - points[1]).norm(dim=-1) > 1.0, 1.0, 0.1)
     each = torch.where(counts, -weight * density.log_prob(points), 0.0)
     return each.sum() / len(points) / points.shape[1]
 
@@ -148,7 +148,7 @@ def train(
 ) -> nn.Module:
     """Return the averaged model after so many steps, or so much time if that is over before."""
     average = copy.deepcopy(model).requires_grad_(False)
-    plan, batch, count = OptimiseRecipe(rate=rate), 10, len(data["image"])
+    plan, batch, count = OptimiseRecipe(rate=rate), 16, len(data["image"])
     optimiser = torch.optim.RMSprop(model.parameters(), lr=rate)
     began, recent, order = time.monotonic(), 0.0, torch.randperm(count)
     for step in range(steps):
@@ -165,7 +165,7 @@ def train(
         torch.stack(losses).sum().backward()
         optimiser.step()
         optimiser.zero_grad()
-        update_average(average, model, decay=0.99, step=step)
+        update_average(average, model, decay=0.998, step=step)
         now = torch.stack(losses).detach() / len(LANDMARKS)
         recent = recent + (now - recent) / min(step + 1, 50)
         if step % 50 == 0:
@@ -178,8 +178,8 @@ def train(
 def main() -> None:
     """Train and write the weights."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--faces", type=int, default=3000)
-    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--faces", type=int, default=6000)
+    parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--gaussian-steps", type=int, default=600)
     parser.add_argument("--minutes", type=float, default=60.0, help="time for all steps")
     parser.add_argument("--features", type=int, default=48)
@@ -190,7 +190,7 @@ def main() -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     began = time.monotonic()
-    data = pool(given.faces, 1, augment=_AUGMENT)
+    data = pool(given.faces, 1, ambiguous=1.0, augment=_AUGMENT)
     print(f"{given.faces} faces drawn in {time.monotonic() - began:.0f} s", flush=True)
     maps, one = MapHeads(given.features).train(), OneGaussian().train()
     if given.start is not None:

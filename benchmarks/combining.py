@@ -26,7 +26,7 @@ from kdn.density import MixtureDensity, mixture, product
 from kdn.density.lattice import rows_of
 from kdn.heads import mirror_average
 from kdn.metrics import interval, resample_counts
-from kdn.views import View, can_mirror, densities_of_views
+from kdn.views import View, densities_of_views
 
 BATCH = 8
 
@@ -130,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("Nothing measured: name labelled faces by --data.")
         return
     model, _ = load_model(given.model)
-    if not can_mirror(model):
+    if not model.can_mirror:
         sys.exit(f"{given.model}: densities of this head cannot be mirrored")
     samples = join_samples([load_samples(source, model.markup) for source in given.data])
     if given.held_out:

@@ -12,10 +12,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from kdn.density import GaussianDensity, KernelDensity, MappedDensity
+from kdn.density.combined import CombinedDensity
 from kdn.recalibration.adjustment import Adjustment
 from kdn.recalibration.conformal import ConformalLevels
 
 __all__ = ["Recalibration"]
+
+Density = KernelDensity | GaussianDensity | MappedDensity | CombinedDensity
 
 _NUMBERS = ("temperature", "bandwidth_factor", "added_variance")
 
@@ -38,9 +41,7 @@ class Recalibration:
         """Return the density as the adjustment changes it."""
         return density if self.adjustment is None else self.adjustment.applied(density)
 
-    def hdr_level(
-        self, density: KernelDensity | GaussianDensity | MappedDensity, points: Float[Tensor, ...]
-    ) -> Float[Tensor, ...]:
+    def hdr_level(self, density: Density, points: Float[Tensor, ...]) -> Float[Tensor, ...]:
         """Return the least nominal level whose region holds each point, `(*sample, *batch)`.
 
         Args:
