@@ -15,7 +15,6 @@ from torch import Tensor
 
 from kdn.checkpoint import load_model
 from kdn.data import crop_of_box, warp
-from kdn.data.crop import square_of_box
 from kdn.density import GaussianDensity, KernelDensity, MappedDensity, decode
 from kdn.density.combined import CombinedDensity
 from kdn.density.lattice import rows_of
@@ -26,28 +25,17 @@ from kdn.images import as_rgb
 from kdn.markup import Markup
 from kdn.model import LandmarkModel
 from kdn.recalibration import Recalibration
+from kdn.recrop import can_follow, poor_crop
 from kdn.views import Looks, views_of
 
 __all__ = ["Landmarker", "load"]
-
-_OFF_CENTRE = 0.05
-_OFF_SIZE = 0.08
-"""How far the box of the landmarks may be from the one that was cropped by, as a share of its size
-(on each axis) and of its logarithm, before the face is cropped again."""
 
 _WORSE = 0.05
 """By how much less the second crop may score: a box that is too small shows the face larger, which
 makes the first one look surer than it is."""
 
-_EDGE = 0.02
-"""A landmark within this share of the crop's side from its edge may lie beyond it."""
-
 _PASSES = 3
 """Crops of one face after the first, at most: a chin that is cut off comes in step by step."""
-
-_LIKELY = 4.0
-"""How many times smaller or larger than its box a face may turn out; beyond, the landmarks are
-wrong rather than the box, and no crop follows from them."""
 
 
 def load(
@@ -215,33 +203,21 @@ class Landmarker:
             for index, (picture, given) in enumerate(zip(pictures, boxes, strict=True))
             for box, score in _asked(picture, given, find)
         ]
+        context = self.model.recipe.data.context
         faces = list(self._found(pictures, places, batch))
-        waiting = [] if again is False else [i for i, face in enumerate(faces) if _can_follow(face)]
+        waiting = [] if again is False else [i for i, face in enumerate(faces) if can_follow(face)]
         for _ in range(1 if again else _PASSES):
-            poor = [i for i in waiting if again or self._poor(faces[i])]
+            poor = [i for i in waiting if again or poor_crop(faces[i], context)]
             moved = [replace(places[i], bbox=faces[i].landmark_box) for i in poor]
             waiting = []
             for index, face in zip(poor, self._found(pictures, moved, batch), strict=True):
                 if again or face.score >= faces[index].score - _WORSE:
                     faces[index] = face
-                    waiting += [index] if _can_follow(face) else []
+                    waiting += [index] if can_follow(face) else []
         result: list[list[Face]] = [[] for _ in pictures]
         for place, face in zip(places, faces, strict=True):
             result[place.image].append(face)
         return result
-
-    def _poor(self, face: Face) -> bool:
-        """Return whether a face was not cropped by the box of its landmarks, or is cut off."""
-        old, new = np.array(face.bbox).reshape(2, 2), np.array(face.landmark_box).reshape(2, 2)
-        sides = [float(side) for side in new[1] - new[0]]
-        size = math.sqrt(sides[0] * sides[1])
-        was = (old[1] - old[0]).sum()
-        shift = np.abs(new.mean(axis=0) - old.mean(axis=0)).max() / size
-        if bool(shift > _OFF_CENTRE) or abs(math.log(sum(sides) / was)) > _OFF_SIZE:
-            return True
-        (x, y), side = square_of_box(face.bbox, self.model.recipe.data.context)
-        outermost = float(np.abs(new - (x, y)).max())
-        return outermost > (0.5 - _EDGE) * side and not np.allclose(old, new, atol=0.005 * size)
 
     def _found(
         self, pictures: list[np.ndarray], places: list[_Place], batch: int
@@ -311,13 +287,6 @@ class Landmarker:
             recalibration=self._recalibration,
         )
         return replace(face, score=face_score(uncertainty, face.landmark_box))
-
-
-def _can_follow(face: Face) -> bool:
-    """Return whether a crop can follow from the landmarks: they are no point, line or cloud."""
-    old, new = np.array(face.bbox).reshape(2, 2), np.array(face.landmark_box).reshape(2, 2)
-    factors = (new[1] - new[0]) / (old[1] - old[0])
-    return bool((factors > 1 / _LIKELY).all() and (factors < _LIKELY).all())
 
 
 def _asked(

@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +17,15 @@ from tqdm import tqdm
 from kdn.annotate import Drawing, annotate
 from kdn.boxes import match_boxes, read_boxes
 from kdn.cli.command import Command
+from kdn.cli.labelled import Labelled
 from kdn.cli.listing import Listing
-from kdn.data import join_samples, load_samples
 from kdn.data.pts import PICTURE_SUFFIXES
 from kdn.detect import detector_named
 from kdn.faces import Face, length_of
 from kdn.inputs import Input, expand_inputs
-from kdn.landmarker import Landmarker, load
+from kdn.landmarker import load
 from kdn.outputs import Output, OutputNames, Summary, open_output
 from kdn.overlay import draw_faces
-from kdn.predict import predict
-from kdn.predictions import maps_path, write_maps, write_predictions
 
 __all__ = ["PREDICT"]
 
@@ -106,7 +103,7 @@ def _predict(
             raise ValueError("--abstain is for pictures and videos, not for --data")
         if ensemble or views or combine != "mixture":
             raise ValueError("--ensemble, --views and --combine are for pictures and videos")
-        labelled = _Labelled(data, decoder, batch, maps)
+        labelled = Labelled(data, decoder, batch, maps)
         landmarker = load(model, device=place, mirror=bool(mirror), calibrated=calibrated)
         return labelled.predict(landmarker, model, out or [])
     if decoder != "default" or maps:
@@ -229,46 +226,6 @@ def _refuse_pictures(target: str) -> None:
             f"out: {target} holds pictures; inputs come before --out, or write {target}/ to have "
             f".pts files put there"
         )
-
-
-@dataclass(frozen=True)
-class _Labelled:
-    """Labelled data, and how they are predicted."""
-
-    sources: list[str]
-    decoder: str
-    batch: int
-    maps: int
-
-    def predict(self, landmarker: Landmarker, name: str, out: list[str]) -> int:
-        """Write the predictions to a Parquet file with labels."""
-        if len(out) != 1 or not out[0].endswith(".parquet"):
-            raise ValueError(f"out must name one .parquet file for --data, got {out}")
-        target, model = Path(out[0]), landmarker.model
-        problems: list[str] = []
-        samples = join_samples(
-            [load_samples(source, model.markup, problems=problems) for source in self.sources]
-        )
-        with tqdm(total=len(samples), unit="face", disable=None) as bar:
-            predictions, drawn = predict(
-                model,
-                samples,
-                decoder=self.decoder,
-                batch=self.batch,
-                maps=self.maps,
-                mirror=landmarker.mirror,
-                problems=problems,
-                progress=bar.update,
-                metadata={"checkpoint": name, "epoch": landmarker.facts.get("epoch")},
-            )
-        write_predictions(target, predictions)
-        print(f"{len(predictions)} faces: {target}")
-        if drawn is not None:
-            write_maps(maps_path(target), drawn)
-            print(f"heatmaps of {len(drawn.ids)}: {maps_path(target)}")
-        for problem in problems:
-            print(f"left out: {problem}", file=sys.stderr)
-        return 1 if problems else 0
 
 
 def _device(name: str) -> torch.device:

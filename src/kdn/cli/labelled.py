@@ -1,0 +1,56 @@
+"""`kdn predict --data`: labelled data into a file of predictions."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from kdn.data import join_samples, load_samples
+from kdn.landmarker import Landmarker
+from kdn.predict import predict
+from kdn.predictions import maps_path, write_maps, write_predictions
+
+__all__ = ["Labelled"]
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Labelled data, and how they are predicted."""
+
+    sources: list[str]
+    decoder: str
+    batch: int
+    maps: int
+
+    def predict(self, landmarker: Landmarker, name: str, out: list[str]) -> int:
+        """Write the predictions to a Parquet file with labels."""
+        if len(out) != 1 or not out[0].endswith(".parquet"):
+            raise ValueError(f"out must name one .parquet file for --data, got {out}")
+        target, model = Path(out[0]), landmarker.model
+        problems: list[str] = []
+        samples = join_samples(
+            [load_samples(source, model.markup, problems=problems) for source in self.sources]
+        )
+        with tqdm(total=len(samples), unit="face", disable=None) as bar:
+            predictions, drawn = predict(
+                model,
+                samples,
+                decoder=self.decoder,
+                batch=self.batch,
+                maps=self.maps,
+                mirror=landmarker.mirror,
+                problems=problems,
+                progress=bar.update,
+                metadata={"checkpoint": name, "epoch": landmarker.facts.get("epoch")},
+            )
+        write_predictions(target, predictions)
+        print(f"{len(predictions)} faces: {target}")
+        if drawn is not None:
+            write_maps(maps_path(target), drawn)
+            print(f"heatmaps of {len(drawn.ids)}: {maps_path(target)}")
+        for problem in problems:
+            print(f"left out: {problem}", file=sys.stderr)
+        return 1 if problems else 0
