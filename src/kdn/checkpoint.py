@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from kdn.files import replacing
+from kdn.markup import facts_of_markup, markup_of_facts
 from kdn.model import LandmarkModel, build_model
 from kdn.models import MODELS, model_path
 from kdn.recipe import Recipe
@@ -44,6 +45,8 @@ def save_model(
 ) -> None:
     """Write the weights of a model with its recipe and facts about them (epoch, scores).
 
+    A mark-up that is not one of the package is stored too, so that its YAML file is not needed.
+
     Args:
         path: File to write; replaced at once if it exists.
         model: What is saved.
@@ -56,6 +59,10 @@ def save_model(
     tensors = model.state_dict()
     if half:
         tensors = {name: _halved(name, tensor) for name, tensor in tensors.items()}
+    facts = {name: value for name, value in facts.items() if name != "markup_content"}
+    own = facts_of_markup(model.markup)
+    if "markup_content" in own:
+        facts |= own
     _write(path, tensors, {**facts, "recipe": model.recipe.as_dict()})
 
 
@@ -84,9 +91,10 @@ def load_model(model: str | Path) -> tuple[LandmarkModel, dict[str, Any]]:
         )
     try:
         recipe = Recipe.of_dict(facts["recipe"])
+        stored = markup_of_facts(facts) if "markup_content" in facts else None
         with torch.random.fork_rng(devices=[]):
-            loaded = build_model(recipe)
-    except (KeyError, TypeError, ValueError) as error:
+            loaded = build_model(recipe, stored)
+    except (FileNotFoundError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: its recipe cannot be used ({error!r})") from error
     try:
         loaded.load_state_dict(tensors)

@@ -16,6 +16,7 @@ from kdn.data import CropDataset, Sample
 from kdn.density import GaussianDensity, KernelDensity
 from kdn.grid import Affine, Grid
 from kdn.heads import Head
+from kdn.markup import facts_of_markup
 from kdn.model import LandmarkModel
 from kdn.predictions import DECODERS, Maps, Predictions
 
@@ -81,7 +82,10 @@ def predict(
     if not rows:
         raise ValueError("samples must hold at least one that can be read")
     columns = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
-    facts = {"markup": model.markup.name, "decoder": chosen, "head": model.recipe.head.name}
+    facts: dict[str, Any] = {
+        **facts_of_markup(model.markup),
+        **{"decoder": chosen, "head": model.recipe.head.name},
+    }
     if mirror:
         facts["mirror"] = "averaged"
     facts["version"] = importlib.metadata.version("kdn")

@@ -36,7 +36,7 @@ class DataRecipe:
         valid: Sources of validation samples; empty to hold out `valid_fraction` of `train`.
         valid_fraction: Share of the training pictures held out for validation when `valid` is
             empty; all samples of one picture go to the same side.
-        markup: Mark-up of the landmarks.
+        markup: Mark-up of the landmarks: a name, or a YAML file that describes yours.
         height: Rows of the crop, in crop pixels; a multiple of the network's stride.
         width: Columns of the crop, in crop pixels.
         context: Side of the square that is shown of a face as a share of FAN's, which is about

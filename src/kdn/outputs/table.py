@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kdn.markup import Markup
+from kdn.markup import Markup, facts_of_markup
 from kdn.outputs.face import FoundFace, ImageFaces, reason_of
 from kdn.outputs.numbers import plain_text
 from kdn.predictions import Predictions, write_predictions
@@ -57,7 +57,7 @@ class FaceTable:
             "covariances": covariances,
         }
         metadata = {
-            "markup": self.markup.name,
+            **facts_of_markup(self.markup),
             "model": self.model,
             "version": importlib.metadata.version("kdn"),
             "failed": self.failed,
