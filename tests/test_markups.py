@@ -88,7 +88,7 @@ def test_mirrors_keep_groups_lines_and_eyes(name):
         assert all("right" in markup.names[i] for i in markup.eyes[0])
     if markup.eye_corners is not None:
         assert markup.flip[markup.eye_corners[0]] == markup.eye_corners[1]
-        assert "right eye outer corner" == markup.names[markup.eye_corners[0]]
+        assert markup.names[markup.eye_corners[0]] == "right eye outer corner"
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,8 @@ def predict(
     columns = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
     facts: dict[str, Any] = {
         **facts_of_markup(model.markup),
-        **{"decoder": chosen, "head": model.recipe.head.name},
+        "decoder": chosen,
+        "head": model.recipe.head.name,
     }
     if mirror:
         facts["mirror"] = "averaged"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ class Sample:
         alternatives: `(landmarks, 2)` second positions that were equally likely given the
             picture, NaN where there is none; None where that is not known (all real data).
         picture: Name shared by samples cut from the same picture, by which splits are made.
+        attributes: What else the data set says of it, such as an age or a flag.
 
     Raises:
         ValueError: If a shape or type does not fit, or if a valid landmark is not finite; the
@@ -46,6 +48,7 @@ class Sample:
     visible: Bool[np.ndarray, " landmarks"]
     alternatives: Float64[np.ndarray, "landmarks 2"] | None = None
     picture: str = ""
+    attributes: Mapping[str, str | float | bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if isinstance(self.image, str):
