@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 LAYERS = (
     ("kdn", "cli"),
     ("annotate", "study"),
-    ("landmarker",),
+    ("landmarker", "convert", "datacheck"),
     ("train", "predict", "evaluate", "track", "figures", "lint", "outputs", "overlay"),
     ("model", "checkpoint", "predictions", "faces"),
     ("heads", "networks", "data", "metrics", "detect", "boxes"),

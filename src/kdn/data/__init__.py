@@ -18,7 +18,7 @@ from kdn.data.ibug import read_ibug
 from kdn.data.merl_rav import read_merl_rav
 from kdn.data.pts import read_pts
 from kdn.data.sample import Sample, read_image, tight_box
-from kdn.data.sources import SOURCES, load_samples, source_markup
+from kdn.data.sources import SOURCES, load_samples, source_markup, source_place
 from kdn.data.splits import Selection, join_samples, picture_names, split_by_picture
 from kdn.data.synthetic import SyntheticFaces
 from kdn.data.table import read_table
@@ -55,6 +55,7 @@ __all__ = [
     "read_table",
     "read_wflw",
     "source_markup",
+    "source_place",
     "split_by_picture",
     "tight_box",
     "warp",

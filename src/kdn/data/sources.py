@@ -21,7 +21,7 @@ from kdn.data.table import read_table
 from kdn.data.wflw import read_wflw
 from kdn.markup import FACE29, FACE68, FACE98, XM2VTS68, Markup, markup_of_count
 
-__all__ = ["SOURCES", "load_samples", "source_markup"]
+__all__ = ["SOURCES", "load_samples", "source_markup", "source_place"]
 
 _SYNTHETIC = re.compile(r"synthetic:(\d+):(\d+)")
 
@@ -151,3 +151,16 @@ def _with_their_pictures(samples: Sequence[Sample], problems: list[str] | None) 
             kept.append(sample)
     settle(found, problems)
     return kept
+
+
+def source_place(source: str) -> Path:
+    """Return the file or folder that a source is read from, as it was named.
+
+    Example:
+        >>> source_place("coco:people.json@pictures").name
+        'people.json'
+    """
+    kind, _, place = source.partition(":")
+    if kind not in _KINDS:
+        return Path(source).expanduser()
+    return _with_pictures(place)[0] if _KINDS[kind].pictures else Path(place).expanduser()
