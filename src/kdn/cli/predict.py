@@ -18,7 +18,7 @@ from kdn.annotate import Drawing, annotate
 from kdn.boxes import match_boxes, read_boxes
 from kdn.cli.command import Command
 from kdn.cli.listing import Listing
-from kdn.data import join_samples, load_samples
+from kdn.data import attribute_columns, join_samples, load_samples
 from kdn.data.pts import PICTURE_SUFFIXES
 from kdn.detect import detector_named
 from kdn.inputs import Input, expand_inputs
@@ -222,7 +222,8 @@ class _Labelled:
                 progress=bar.update,
                 metadata={"checkpoint": name, "epoch": landmarker.facts.get("epoch")},
             )
-        write_predictions(target, predictions)
+        attributes = attribute_columns(samples.from_files(), predictions.id)
+        write_predictions(target, predictions, attributes=attributes)
         print(f"{len(predictions)} faces: {target}")
         if drawn is not None:
             write_maps(maps_path(target), drawn)

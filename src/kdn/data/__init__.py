@@ -17,7 +17,7 @@ from kdn.data.fitted import read_300wlp, read_aflw2000
 from kdn.data.ibug import read_ibug
 from kdn.data.merl_rav import read_merl_rav
 from kdn.data.pts import read_pts
-from kdn.data.sample import Sample, read_image, tight_box
+from kdn.data.sample import Sample, attribute_columns, read_image, tight_box
 from kdn.data.sources import SOURCES, load_samples, source_markup, source_place
 from kdn.data.splits import Selection, join_samples, picture_names, split_by_picture
 from kdn.data.synthetic import SyntheticFaces
@@ -32,6 +32,7 @@ __all__ = [
     "Sample",
     "Selection",
     "SyntheticFaces",
+    "attribute_columns",
     "augment_pixels",
     "augmented_crop",
     "crop_of_box",
