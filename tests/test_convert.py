@@ -115,7 +115,9 @@ def test_dlib_has_whole_pixels(tmp_path):
     given = faces(tmp_path)
     out = tmp_path / "faces.xml"
     written = convert(given, str(out), markup=FIVE)
-    moved = float(re.search(r"by up to (0\.\d\d) px", written.notes[0])[1])
+    said = re.search(r"by up to (0\.\d\d) px", written.notes[0])
+    assert said is not None
+    moved = float(said[1])
     assert len(written.notes) == 3
     again = load_samples(f"dlib:{out}", FIVE)
     largest = 0.0

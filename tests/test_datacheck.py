@@ -27,7 +27,7 @@ def face(
     if not path.exists():
         pixels = np.random.default_rng(seed).integers(0, 255, (70, 90, 3), dtype=np.uint8)
         cv2.imwrite(str(path), pixels)
-    valid = np.isfinite(points).all(axis=1)
+    valid = np.asarray(np.isfinite(points).all(axis=1))
     return Sample(
         id=f"set/{name}",
         image=path,

@@ -91,8 +91,9 @@ class PtsFolder:
             face = self._faces[picture]
             self._faces[picture] += 1
             return f"{self._numbers[picture]:06d}_{face}"
-        in_file = isinstance(sample.image, Path)
-        name = sample.image.stem if in_file else sample.id.rpartition("/")[2]
+        name = sample.id.rpartition("/")[2]
+        if isinstance(sample.image, Path):
+            name = sample.image.stem
         tries = (name if n == 1 else f"{name}-{n}" for n in range(1, len(self._given) + 2))
         stem = next(new for new in tries if new.casefold() not in self._given)
         self._given.add(stem.casefold())

@@ -73,7 +73,7 @@ def read_dlib(
             name,
             faces.path(picture),
             points,
-            valid=np.isfinite(points).all(axis=1),
+            valid=np.asarray(np.isfinite(points).all(axis=1)),
             bbox=(left - 0.5, top - 0.5, left + width - 0.5, top + height - 0.5),
             picture=faces.picture(picture),
         )

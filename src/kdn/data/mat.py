@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 __all__ = ["h5py_module", "mat_matrix", "read_mat"]
 
 _HINT = "MATLAB files need SciPy and h5py: pip install 'kdn[mat]'"
@@ -45,7 +47,7 @@ def mat_matrix(content: dict[str, Any] | None, path: Path, name: str) -> Any:
     if content is None:
         raise ValueError(f"{path}: is of MATLAB's version 7.3, expected version 5")
     value = content.get(name)
-    if getattr(value, "dtype", None) is None or value.dtype.kind not in "buif":
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "buif":
         there = ", ".join(key for key in content if not key.startswith("__"))
         raise ValueError(f"{path}: has no numbers {name!r}, only {there}")
     return value

@@ -118,7 +118,7 @@ class _Columns:
         half = np.flatnonzero(np.isnan(landmarks).any(axis=1) & ~np.isnan(landmarks).all(axis=1))
         if len(half):
             raise ValueError(f"landmark {half[0]} has only one coordinate")
-        valid = ~np.isnan(landmarks).any(axis=1)
+        valid = np.asarray(~np.isnan(landmarks).any(axis=1))
         visible = None
         if self.visible:
             visible = np.array([_flag(row[f"visible{i}"]) for i in range(self.count)])

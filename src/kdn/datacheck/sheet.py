@@ -85,8 +85,9 @@ def _tile(sample: Sample, markup: Markup, side: int) -> UInt8[np.ndarray, "side 
     cv2.rectangle(tile, box[0], box[1], (90, 140, 255), 1, cv2.LINE_AA, _SHIFT)
     drawn = [_whole(point[None])[0] if known else None for point, known in _known(sample, points)]
     for i, j in markup.edges:
-        if drawn[i] is not None and drawn[j] is not None:
-            cv2.line(tile, drawn[i], drawn[j], _LINE, 1, cv2.LINE_AA, _SHIFT)
+        start, end = drawn[i], drawn[j]
+        if start is not None and end is not None:
+            cv2.line(tile, start, end, _LINE, 1, cv2.LINE_AA, _SHIFT)
     radius = round(max(1.2, side / 110) * 2**_SHIFT)
     for point, visible in zip(drawn, sample.visible, strict=True):
         if point is not None:

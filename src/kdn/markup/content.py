@@ -113,8 +113,8 @@ class _Reader:
             name=name.strip(),
             landmarks=self.count,
             flip=flip,
-            eye_corners=corners and self._pair("eye_corners", corners),
-            eyes=eyes and (self._indices("eyes", eyes[0]), self._indices("eyes", eyes[1])),
+            eye_corners=None if corners is None else self._pair("eye_corners", corners),
+            eyes=None if eyes is None else self._two("eyes", eyes),
             groups={str(key): self._indices("groups", group) for key, group in groups.items()},
             edges=tuple(self._pair("edges", edge) for edge in edges),
             names=self.names,
@@ -178,6 +178,9 @@ class _Reader:
         if len(pair) != 2 or pair[0] == pair[1]:
             raise self._wrong(field, "must be pairs of two landmarks", given)
         return pair[0], pair[1]
+
+    def _two(self, field: str, given: list[Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        return self._indices(field, given[0]), self._indices(field, given[1])
 
     def _indices(self, field: str, given: Any) -> tuple[int, ...]:
         if not isinstance(given, list):
