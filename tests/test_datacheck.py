@@ -124,13 +124,28 @@ def test_a_check_finds_what_is_wrong(tmp_path):
         "outside their picture: 2 landmarks of 1 faces, the farthest by 8.0 px (set/far)",
         "boxes that miss over a fifth of their landmarks: 2",
         "cannot be used: 2",
-        "pictures in several sources: 1, with 1 faces labelled twice",
-        "pictures under several names: 1, with 3 faces labelled twice",
+        "pictures in several sources: 1, with 1 pairs of labels of one face",
+        "pictures under several names: 1, with 3 pairs of labels of one face",
     ):
         assert said in text
     found = json.loads(json.dumps(as_json(report), allow_nan=False))
     assert found["sources"][0]["outside"] == {"landmarks": 2, "faces": 1, "worst": "set/far"}
     assert len(found["duplicates"]) == 2
+
+
+def test_a_face_that_is_labelled_twice_in_one_picture_is_found(tmp_path):
+    given = [
+        face(tmp_path, "a.png", EYES, seed=1),
+        replace(face(tmp_path, "a.png", EYES, seed=1, bbox=(16, 25, 46, 61)), id="again"),
+        replace(face(tmp_path, "a.png", EYES, seed=1, bbox=(25, 25, 55, 60)), id="beside"),
+        replace(face(tmp_path, "a.png", EYES, seed=1, bbox=(60, 25, 80, 60)), id="apart"),
+    ]
+    convert(given, str(tmp_path / "faces.csv"), markup=FACE5)
+    report = check_data([f"table:{tmp_path / 'faces.csv'}"])
+    [group] = report.duplicates
+    assert group.same_faces == (("again", "set/a.png"),)
+    assert not group.between
+    assert "pictures there once: 1, with 1 pairs of labels of one face" in as_text(report)
 
 
 def test_drawn_faces_have_nothing_wrong():
@@ -139,7 +154,7 @@ def test_drawn_faces_have_nothing_wrong():
     assert source.faces == source.pictures == 4
     assert report.duplicates == ()
     assert source.problems == ()
-    assert "no picture is there twice" in as_text(report)
+    assert "no picture is there twice, no face is labelled twice" in as_text(report)
 
 
 def test_the_sheet_shows_landmarks_where_they_are(tmp_path):

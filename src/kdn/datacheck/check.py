@@ -53,10 +53,10 @@ class SourceReport:
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Pictures with the same pixels.
+    """Pictures with the same pixels, or one in which a face is labelled twice.
 
     Args:
-        pictures: Source and name of each, at least two.
+        pictures: Source and name of each.
         same_faces: Pairs of faces in them whose boxes overlap by more than 0.8 (intersection over
             union): the same face labelled twice.
     """
@@ -76,7 +76,8 @@ class DataReport:
 
     Args:
         sources: One by one.
-        duplicates: Groups of pictures with the same pixels.
+        duplicates: Groups of pictures with the same pixels, and pictures in which a face is
+            labelled twice.
     """
 
     sources: tuple[SourceReport, ...]
@@ -116,9 +117,9 @@ def check_data(
     groups = [
         Duplicates(tuple(names), _same_faces(seen.faces[digest]))
         for digest, names in seen.names.items()
-        if len(names) > 1
     ]
-    return DataReport(tuple(reports), tuple(groups))
+    found = (group for group in groups if len(group.pictures) > 1 or group.same_faces)
+    return DataReport(tuple(reports), tuple(found))
 
 
 def _check_source(

@@ -72,13 +72,16 @@ def _source_lines(source: SourceReport) -> Iterator[str]:
 
 def _duplicate_lines(report: DataReport) -> Iterator[str]:
     if not report.duplicates:
-        yield "no picture is there twice"
+        yield "no picture is there twice, no face is labelled twice"
     between = [group for group in report.duplicates if group.between]
-    within = [group for group in report.duplicates if not group.between]
-    for groups, where in ((between, "in several sources"), (within, "under several names")):
+    rest = [group for group in report.duplicates if not group.between]
+    within = [group for group in rest if len(group.pictures) > 1]
+    alone = [group for group in rest if len(group.pictures) == 1]
+    kinds = {"in several sources": between, "under several names": within, "there once": alone}
+    for where, groups in kinds.items():
         if groups:
             same = sum(len(group.same_faces) for group in groups)
-            yield f"pictures {where}: {len(groups)}, with {same} faces labelled twice"
+            yield f"pictures {where}: {len(groups)}, with {same} pairs of labels of one face"
             yield from (f"  {_names(group)}" for group in groups[:_SHOWN])
             if len(groups) > _SHOWN:
                 yield f"  … and {len(groups) - _SHOWN} more"
