@@ -1,5 +1,6 @@
 """Readers of data sets in MATLAB files, on hand-made files of each format."""
 
+import pickle
 import re
 from pathlib import Path
 
@@ -128,6 +129,8 @@ def test_faces_of_cofw(old, tmp_path):
     np.testing.assert_array_equal(faces[0].read(), pictures[0])
     np.testing.assert_array_equal(faces[1].read(), np.stack([pictures[1]] * 3, axis=2))
     assert [face.id for face in faces[1:]] == ["COFW_test/0002"]
+    copied = pickle.loads(pickle.dumps(faces))  # what a process that prepares crops gets
+    np.testing.assert_array_equal(copied[1].read(), faces[1].read())
     assert picture_names(faces) == ("COFW_test/0001", "COFW_test/0002")
     assert source_markup(f"cofw:{path}", faces).name == "face29"
     with pytest.raises(ValueError, match="face 1: 29 points, but the mark-up face68 has 68"):

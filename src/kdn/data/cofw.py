@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
@@ -42,8 +43,7 @@ class CofwFile:
         content = read_mat(path)
         self._pictures: list[Any] | None = None
         if content is None:
-            self._h5py = h5py_module(path)
-            with self._h5py.File(path, "r") as file:
+            with self._opened() as file:
                 self._name = self._variable(file, "Is")
                 self.phis = file[self._variable(file, "phis")][()].T.astype(np.float64)
                 self.boxes = file[self._variable(file, "bboxes")][()].T.astype(np.float64)
@@ -63,6 +63,17 @@ class CofwFile:
             )
         self.count = count
 
+    @contextmanager
+    def _opened(self) -> Iterator[Any]:
+        """Yield the open file; whatever h5py runs into in a broken one is said with its name."""
+        h5py = h5py_module(self.path)  # not kept: processes that prepare crops get a copy of this
+        try:
+            with h5py.File(self.path, "r") as file:
+                yield file
+        except (AttributeError, KeyError, OSError, RuntimeError, TypeError) as error:
+            said = f"{self.path}: cannot be read as a MATLAB file ({error})"
+            raise ValueError(said) from error
+
     def _variable(self, content: Any, stem: str) -> str:
         """Return what a variable is called in a file for training or for test."""
         for name in (f"{stem}Tr", f"{stem}T"):
@@ -79,7 +90,7 @@ class CofwFile:
         if self._pictures is not None:
             found = self._pictures[index]
         else:
-            with self._h5py.File(self.path, "r") as file:
+            with self._opened() as file:
                 found = file[file[self._name][()].ravel()[index]][()].T
         if found.dtype != np.uint8 or found.ndim not in (2, 3) or found.shape[2:] not in ((), (3,)):
             raise ValueError(
