@@ -252,6 +252,10 @@ def test_faces_of_fgnet(tmp_path):
     assert first.attributes == {"age": 2.0, "person": "001"}
     assert second.attributes == {"age": 11.0, "person": "078"}
     assert source_markup(f"fgnet:{tmp_path}", [first]) is XM2VTS68
+    with pytest.raises(ValueError, match="has the mark-up xm2vts68, not face68"):
+        load_samples(f"fgnet:{tmp_path}")  # as many landmarks, but others
+    own = Markup(name="mine", landmarks=68, flip=XM2VTS68.flip)
+    assert len(load_samples(f"fgnet:{tmp_path}", own)) == 2
     picture(tmp_path / "images" / "001A03.JPG")
     picture(tmp_path / "images" / "face.JPG")
     problems: list[str] = []

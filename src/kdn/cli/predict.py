@@ -210,6 +210,8 @@ class _Labelled:
         samples = join_samples(
             [load_samples(source, model.markup, problems=problems) for source in self.sources]
         )
+        if not len(samples):
+            raise ValueError("\n".join(["no labelled face can be used", *problems[:10]]))
         with tqdm(total=len(samples), unit="face", disable=None) as bar:
             predictions, drawn = predict(
                 model,

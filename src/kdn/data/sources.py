@@ -19,7 +19,7 @@ from kdn.data.sample import Sample
 from kdn.data.synthetic import SyntheticFaces
 from kdn.data.table import read_table
 from kdn.data.wflw import read_wflw
-from kdn.markup import FACE29, FACE68, FACE98, XM2VTS68, Markup, markup_of_count
+from kdn.markup import FACE29, FACE68, FACE98, MARKUPS, XM2VTS68, Markup, markup_of_count
 
 __all__ = ["SOURCES", "load_samples", "source_markup", "source_place"]
 
@@ -40,13 +40,13 @@ def _300wlp_3d(folder: Path, markup: Markup | None, *, problems: list[str] | Non
 
 
 _KINDS: Mapping[str, _Kind] = {
-    "merl_rav": _Kind(read_merl_rav),
-    "300wlp": _Kind(read_300wlp),
-    "300wlp-3d": _Kind(_300wlp_3d),
-    "aflw2000": _Kind(read_aflw2000),
+    "merl_rav": _Kind(read_merl_rav, markup=FACE68),
+    "300wlp": _Kind(read_300wlp, markup=FACE68),
+    "300wlp-3d": _Kind(_300wlp_3d, markup=FACE68),
+    "aflw2000": _Kind(read_aflw2000, markup=FACE68),
     "wflw": _Kind(read_wflw, pictures=True, markup=FACE98),
     "cofw": _Kind(read_cofw, markup=FACE29),
-    "cofw68": _Kind(read_cofw68, pictures=True),
+    "cofw68": _Kind(read_cofw68, pictures=True, markup=FACE68),
     "fgnet": _Kind(read_fgnet, markup=XM2VTS68),
     "dlib": _Kind(read_dlib, pictures=True),
     "coco": _Kind(read_coco, pictures=True),
@@ -91,12 +91,21 @@ def load_samples(
             raise ValueError(f"source must be one of {', '.join(SOURCES)}, got {source!r}")
         return read_ibug(Path(source).expanduser(), markup, problems=problems)
     known = _KINDS[kind]
+    _check_markup(source, known.markup, markup)
     if not known.pictures:
         samples = known.read(Path(place).expanduser(), markup, problems=problems)
     else:
         file, apart = _with_pictures(place)
         samples = known.read(file, markup, pictures=apart, problems=problems)
     return _with_their_pictures(samples, problems) if pictures else samples
+
+
+def _check_markup(source: str, own: Markup | None, markup: Markup | None) -> None:
+    """Raise if a data set is to be read as another mark-up that has as many landmarks."""
+    if own is None or markup is None or markup.landmarks != own.landmarks:
+        return
+    if markup.name in MARKUPS and markup.name != own.name:
+        raise ValueError(f"{source}: has the mark-up {own.name}, not {markup.name}")
 
 
 def source_markup(source: str, samples: Sequence[Sample]) -> Markup:
