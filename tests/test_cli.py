@@ -180,7 +180,7 @@ def test_one_bad_picture_does_not_stop_the_rest(run, tmp_path, capsys):
         (["predict", "--decoder", "median"], "decoder must be default or one of argmax"),
         (
             ["predict", "--data", "synthetic:3"],
-            "source must be a folder, merl_rav:FOLDER or synthetic:COUNT:SEED",
+            "source must be synthetic:COUNT:SEED, got 'synthetic:3'",
         ),
         (["predict", "--data", "nowhere"], "nowhere"),
         (["predict", "--device", "abacus"], "device must be one of this machine, got 'abacus'"),

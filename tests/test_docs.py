@@ -23,7 +23,10 @@ PAGES = [
     *sorted((ROOT / "docs").glob("*.md")),
 ]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
-COMMANDS = ("train", "predict", "evaluate", "figures", "lint-table", "study", "export", "calibrate")
+COMMANDS = (
+    *("train", "predict", "evaluate", "figures", "lint-table", "study", "export"),
+    *("calibrate", "convert", "check-data"),
+)
 
 _FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`([^`\n]+)`")

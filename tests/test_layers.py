@@ -12,7 +12,7 @@ SOURCE = Path(__file__).parents[1] / "src"
 LAYERS = (
     ("kdn", "cli"),
     ("annotate", "study"),
-    ("landmarker",),
+    ("landmarker", "convert", "datacheck"),
     ("train", "calibrate", "predict", "evaluate", "track", "figures", "lint", "outputs", "overlay"),
     ("occlusion",),
     ("calibration",),

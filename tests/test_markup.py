@@ -93,8 +93,8 @@ def test_lines_done_by_hand() -> None:
 
 def test_markup_by_name() -> None:
     assert markup_named("face68") is FACE68
-    with pytest.raises(ValueError, match=r"no mark-up is named 'face98'; there are face68"):
-        markup_named("face98")
+    with pytest.raises(ValueError, match=r"no mark-up is named 'face99'; there are body17, face19"):
+        markup_named("face99")
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from kdn.files import replacing
+from kdn.markup import facts_of_markup, markup_of_facts
 from kdn.model import LandmarkModel, build_model
 from kdn.models import MODELS, model_path
 from kdn.recalibration import Recalibration
@@ -48,6 +49,7 @@ def save_model(
     """Write the weights of a model with its recipe and facts about them (epoch, scores).
 
     Its recalibrations, if it has any, are written too, and never rounded.
+    A mark-up that is not one of the package is stored too, so that its YAML file is not needed.
 
     Args:
         path: File to write; replaced at once if it exists.
@@ -68,6 +70,10 @@ def save_model(
         stored[prefix] = dict(found.facts)
     facts = {name: value for name, value in facts.items() if name != "recalibration"}
     facts |= {"recalibration": stored} if stored else {}
+    facts = {name: value for name, value in facts.items() if name != "markup_content"}
+    own = facts_of_markup(model.markup)
+    if "markup_content" in own:
+        facts |= own
     _write(Path(path), tensors, {**facts, "recipe": model.recipe.as_dict()})
 
 
@@ -96,9 +102,10 @@ def load_model(model: str | Path) -> tuple[LandmarkModel, dict[str, Any]]:
         )
     try:
         recipe = Recipe.of_dict(facts["recipe"])
+        stored = markup_of_facts(facts) if "markup_content" in facts else None
         with torch.random.fork_rng(devices=[]):
-            loaded = build_model(recipe)
-    except (KeyError, TypeError, ValueError) as error:
+            loaded = build_model(recipe, stored)
+    except (FileNotFoundError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: its recipe cannot be used ({error!r})") from error
     try:
         loaded.recalibrations = _recalibrations(tensors, facts.get("recalibration", {}))

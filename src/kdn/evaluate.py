@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from kdn.markup import Markup, markup_named
+from kdn.markup import Markup, markup_of_facts
 from kdn.metrics.accuracy import (
     Rule,
     auc_terms,
@@ -182,7 +182,7 @@ def _require_numbers(predictions: Predictions, valid: Bool[np.ndarray, "n L"]) -
 def _known_markup(predictions: Predictions) -> Markup | None:
     """Return the mark-up that the metadata name, None if they name none or one not known."""
     try:
-        return markup_named(predictions.markup or "")
+        return markup_of_facts(predictions.metadata)
     except ValueError:
         return None
 

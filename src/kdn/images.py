@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +14,7 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 from PIL import Image, ImageOps
 
-__all__ = ["BACKGROUND", "as_rgb", "read_image"]
+__all__ = ["BACKGROUND", "as_rgb", "image_size", "read_image"]
 
 BACKGROUND = 255
 """What shows through transparent parts of a picture: this value in all three colours, white."""
@@ -98,6 +100,26 @@ def read_image(path: Path) -> Rgb:
         return _of_array(image)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Return height and width of a picture from a file, upright, as `read_image` would give it.
+
+    The pixels are not decoded where the header says enough.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file does not hold a picture.
+    """
+    if path.is_file():
+        with warnings.catch_warnings(), contextlib.suppress(Exception):  # Pillow's own are many
+            warnings.simplefilter("ignore")
+            with Image.open(path) as image:
+                width, height = image.size
+                turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+                return (width, height) if turned else (height, width)
+    height, width = read_image(path).shape[:2]
+    return height, width
 
 
 def _decoded(data: bytes) -> np.ndarray | None:

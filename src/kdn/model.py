@@ -116,14 +116,18 @@ class LandmarkModel(nn.Module):
         return self.recalibrations.get(mirror, Recalibration())
 
 
-def build_model(recipe: Recipe) -> LandmarkModel:
+def build_model(recipe: Recipe, markup: Markup | None = None) -> LandmarkModel:
     """Return a model with fresh weights drawn from torch's global generator.
+
+    Args:
+        recipe: What it is built from.
+        markup: What the landmarks are; None for the one that the recipe names.
 
     Raises:
         ValueError: If the head and the network do not fit, or the crop is no multiple of the
             stride.
     """
-    markup = markup_named(recipe.data.markup)
+    markup = markup or markup_named(recipe.data.markup)
     height, width = recipe.data.height, recipe.data.width
     fan = recipe.network.name == "fan"
     stride = FAN.stride if fan else ResNet.stride

@@ -16,6 +16,7 @@ from kdn.data import CropDataset, Sample, read_batches
 from kdn.density import GaussianDensity, KernelDensity, MappedDensity, peak_mass
 from kdn.grid import Affine, Grid
 from kdn.heads import Head
+from kdn.markup import facts_of_markup
 from kdn.model import LandmarkModel
 from kdn.predictions import AREA_LEVELS, DECODERS, Maps, Predictions
 from kdn.recalibration import Recalibration
@@ -101,7 +102,7 @@ def predict(
         raise ValueError("samples must hold at least one that can be read")
     columns = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
     facts: dict[str, Any] = {
-        "markup": model.markup.name,
+        **facts_of_markup(model.markup),
         "decoder": chosen,
         "head": model.recipe.head.name,
     }

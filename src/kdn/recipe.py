@@ -31,12 +31,13 @@ class DataRecipe:
     """What is learned from.
 
     Args:
-        train: Sources of training samples: iBUG-style folders, or `synthetic:COUNT:SEED`; a list
-            (`[one, two]` on the command line), or one by itself.
+        train: Sources of training samples: iBUG-style folders, `wflw:LIST`, `coco:FILE.json`,
+            `synthetic:COUNT:SEED` and so on; a list (`[one, two]` on the command line), or one by
+            itself.
         valid: Sources of validation samples; empty to hold out `valid_fraction` of `train`.
         valid_fraction: Share of the training pictures held out for validation when `valid` is
             empty; all samples of one picture go to the same side.
-        markup: Mark-up of the landmarks.
+        markup: Mark-up of the landmarks: a name, or a YAML file that describes yours.
         height: Rows of the crop, in crop pixels; a multiple of the network's stride.
         width: Columns of the crop, in crop pixels.
         context: Side of the square that is shown of a face as a share of FAN's, which is about

@@ -50,7 +50,8 @@ def _calibrate(
         parts = []
     loaded, facts = load_model(model)
     problems: list[str] = []
-    samples = held_out_samples(loaded.recipe.data, data or [], problems=problems)
+    held_out = {"markup": loaded.markup, "problems": problems}
+    samples = held_out_samples(loaded.recipe.data, data or [], **held_out)
     found = recalibrations(
         loaded,
         samples,

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from kdn.calibration import Diagnosis, diagnose
 from kdn.cli.command import Command
-from kdn.data import join_samples, load_samples
+from kdn.data import join_samples, load_samples, source_markup
 from kdn.evaluate import evaluate
 from kdn.files import replacing
+from kdn.markup import FACE68
 from kdn.predictions import Predictions, read_column, read_predictions, write_predictions
 from kdn.predictions.labels import Labels, add_labels, offset_note
 from kdn.predictions.published import read_published
@@ -38,8 +39,8 @@ def _evaluate(
     Args:
         predictions: A Parquet file, or with --labels also a CSV or JSON file or a folder of .pts
             files from another system.
-        labels: Folders of pictures with .pts files, or synthetic:COUNT:SEED; for predictions
-            without labels.
+        labels: Folders of pictures with .pts files, or other sources of labelled data; for
+            predictions without labels.
         first_pixel: Coordinate of the first pixel's centre in the CSV, JSON or .pts files: 0, 1 or
             0.5; 1 in .pts files and 0 in others if left out.
         out: Write the predictions with their labels to this Parquet file.
@@ -137,15 +138,17 @@ def _with_labels(
     file: Path, sources: list[str], first_pixel: float | None, problems: list[str]
 ) -> tuple[Predictions, list[str]]:
     """Return predictions joined with the labels of the sources, and notes for the table."""
+    parts = [load_samples(source, None, problems=problems) for source in sources]
+    samples = join_samples(parts)
+    markup = source_markup(sources[0], samples) if len(samples) else FACE68
     if _published(file):
-        given, places = read_published(file, first_pixel=first_pixel, problems=problems)
+        given, places = read_published(file, markup, first_pixel=first_pixel, problems=problems)
     elif first_pixel is not None:
         raise ValueError("--first-pixel is not for Parquet files, which count from 0")
     else:
         given = read_predictions(file)
         places = [f"{file}: row {row}" for row in range(len(given))]
-    samples = join_samples([load_samples(source, problems=problems) for source in sources])
-    labels = Labels.of_samples(samples)
+    labels = Labels.of_samples(samples, markup)
     try:
         given = add_labels(given, labels, places=places, problems=problems)
     except ValueError as error:
@@ -175,8 +178,8 @@ EVALUATE = Command(
         },
         "--labels": {
             "nargs": "+",
-            "help": "Folders of pictures with .pts files, or synthetic:COUNT:SEED; for predictions "
-            "without labels.",
+            "help": "Folders of pictures with .pts files, or other sources of labelled data; for "
+            "predictions without labels.",
         },
         "--first-pixel": {
             "dest": "first_pixel",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from kdn.data import join_samples, load_samples
+from kdn.data import attribute_columns, join_samples, load_samples
 from kdn.landmarker import Landmarker
 from kdn.predict import predict
 from kdn.predictions import maps_path, write_maps, write_predictions
@@ -34,6 +34,8 @@ class Labelled:
         samples = join_samples(
             [load_samples(source, model.markup, problems=problems) for source in self.sources]
         )
+        if not len(samples):
+            raise ValueError("\n".join(["no labelled face can be used", *problems[:10]]))
         with tqdm(total=len(samples), unit="face", disable=None) as bar:
             predictions, drawn = predict(
                 model,
@@ -46,7 +48,8 @@ class Labelled:
                 progress=bar.update,
                 metadata={"checkpoint": name, "epoch": landmarker.facts.get("epoch")},
             )
-        write_predictions(target, predictions)
+        attributes = attribute_columns(samples.from_files(), predictions.id)
+        write_predictions(target, predictions, attributes=attributes)
         print(f"{len(predictions)} faces: {target}")
         if drawn is not None:
             write_maps(maps_path(target), drawn)

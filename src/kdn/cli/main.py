@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from jsonargparse import ArgumentParser
 
 from kdn.cli.calibrate import CALIBRATE
+from kdn.cli.check_data import CHECK_DATA
 from kdn.cli.command import Command
+from kdn.cli.convert import CONVERT
 from kdn.cli.evaluate import EVALUATE
 from kdn.cli.export import EXPORT
 from kdn.cli.figures import FIGURES
@@ -31,6 +33,8 @@ _COMMANDS: Mapping[str, Command] = {
     "lint-table": LINT_TABLE,
     "study": STUDY,
     "export": EXPORT,
+    "convert": CONVERT,
+    "check-data": CHECK_DATA,
 }
 
 

@@ -252,8 +252,8 @@ PREDICT = Command(
         },
         "--data": {
             "nargs": "+",
-            "help": "Labelled data instead: folders of pictures with .pts files, merl_rav:FOLDER "
-            "or synthetic:COUNT:SEED.",
+            "help": "Labelled data instead: folders of pictures with .pts files, wflw:LIST, "
+            "coco:FILE.json, synthetic:COUNT:SEED and so on.",
         },
         "--out": {
             "nargs": "+",

@@ -81,7 +81,7 @@ def _study(
     return 1 if failed else 0
 
 
-_FACES = "Folders of faces, merl_rav:FOLDER or synthetic:COUNT:SEED; the preset's own by default."
+_FACES = "Folders of faces, or other sources of labelled data; the preset's own by default."
 
 STUDY = Command(
     _study,

@@ -7,25 +7,35 @@ from kdn.data.augment import (
     draw_augmentation,
     occluded,
 )
+from kdn.data.coco import read_coco
+from kdn.data.cofw import CofwFaces, read_cofw, read_cofw68
 from kdn.data.crop import crop_of_box, warp
 from kdn.data.dataset import CropDataset, init_worker, read_batches
+from kdn.data.dlib import read_dlib
+from kdn.data.fgnet import read_fgnet
+from kdn.data.fitted import read_300wlp, read_aflw2000
 from kdn.data.held_out import held_out_samples, training_and_validation
 from kdn.data.ibug import read_ibug
 from kdn.data.merl_rav import read_merl_rav
 from kdn.data.occluded import Occluded
 from kdn.data.pts import read_pts
-from kdn.data.sample import Sample, read_image, tight_box
-from kdn.data.sources import load_samples
+from kdn.data.sample import Sample, attribute_columns, read_image, tight_box
+from kdn.data.sources import SOURCES, load_samples, source_markup, source_place
 from kdn.data.splits import Selection, join_samples, picture_names, split_by_picture
 from kdn.data.synthetic import SyntheticFaces
+from kdn.data.table import read_table
+from kdn.data.wflw import read_wflw
 
 __all__ = [
+    "SOURCES",
     "Augmentation",
+    "CofwFaces",
     "CropDataset",
     "Occluded",
     "Sample",
     "Selection",
     "SyntheticFaces",
+    "attribute_columns",
     "augment_pixels",
     "augmented_crop",
     "crop_of_box",
@@ -36,11 +46,22 @@ __all__ = [
     "load_samples",
     "occluded",
     "picture_names",
+    "read_300wlp",
+    "read_aflw2000",
     "read_batches",
+    "read_coco",
+    "read_cofw",
+    "read_cofw68",
+    "read_dlib",
+    "read_fgnet",
     "read_ibug",
     "read_image",
     "read_merl_rav",
     "read_pts",
+    "read_table",
+    "read_wflw",
+    "source_markup",
+    "source_place",
     "split_by_picture",
     "tight_box",
     "training_and_validation",

@@ -8,19 +8,20 @@ from pathlib import Path
 from kdn.data.sample import Sample
 from kdn.data.sources import load_samples
 from kdn.data.splits import Selection, join_samples, picture_names, split_by_picture
-from kdn.markup import markup_named
+from kdn.markup import Markup, markup_named
 from kdn.recipe import DataRecipe
 
 __all__ = ["held_out_samples", "training_and_validation"]
 
 
 def training_and_validation(
-    data: DataRecipe, *, problems: list[str] | None = None
+    data: DataRecipe, *, markup: Markup | None = None, problems: list[str] | None = None
 ) -> tuple[Sequence[Sample], Sequence[Sample]]:
     """Return the samples that are trained on, and those that are validated on.
 
     Args:
         data: Names the sources, and what is held out of them.
+        markup: What the landmarks are; None for the one that `data` names.
         problems: Where to put one line about each file that cannot be used; None to let it raise.
 
     Raises:
@@ -29,14 +30,19 @@ def training_and_validation(
     """
     if not data.train:
         raise ValueError("data.train must name at least one source of training samples")
-    samples = _joined(data.train, data, problems)
+    markup = markup_named(data.markup) if markup is None else markup
+    samples = _joined(data.train, markup, problems)
     if data.valid:
-        return samples, _joined(data.valid, data, problems)
+        return samples, _joined(data.valid, markup, problems)
     return split_by_picture(samples, data.valid_fraction, seed=0)
 
 
 def held_out_samples(
-    data: DataRecipe, sources: Sequence[str] = (), *, problems: list[str] | None = None
+    data: DataRecipe,
+    sources: Sequence[str] = (),
+    *,
+    markup: Markup | None = None,
+    problems: list[str] | None = None,
 ) -> Sequence[Sample]:
     """Return samples that were not trained on.
 
@@ -45,6 +51,7 @@ def held_out_samples(
         sources: Where the samples are from. Of a source that was trained on there are only those
             that were held out then; it is known by its path, which may end in the recipe's. Empty
             for all that was held out.
+        markup: What the landmarks are; None for the one that `data` names.
         problems: As for `training_and_validation`.
 
     Raises:
@@ -52,8 +59,10 @@ def held_out_samples(
             trained on, the others are needed too.
         ValueError: If nothing was held out.
     """
+    markup = markup_named(data.markup) if markup is None else markup
     if not sources:
-        found = training_and_validation(data, problems=problems)[1] if data.train else []
+        split = data.train and training_and_validation(data, markup=markup, problems=problems)
+        found = split[1] if split else []
         if not len(found):
             raise ValueError(
                 "data must name samples that were not trained on: this model's training held none "
@@ -64,11 +73,11 @@ def held_out_samples(
     trained = {place for place in there.values() if place in sources}
     kept: set[str] = set()
     if trained and not data.valid:
-        whole = _joined(tuple(there.values()), data, problems)
+        whole = _joined(tuple(there.values()), markup, problems)
         kept = set(picture_names(split_by_picture(whole, data.valid_fraction, seed=0)[1]))
     parts = []
     for source in sources:
-        part = load_samples(source, markup_named(data.markup), problems=problems)
+        part = load_samples(source, markup, problems=problems)
         names = picture_names(part)
         rows = [i for i, name in enumerate(names) if source not in trained or name in kept]
         if not rows and len(part):
@@ -77,10 +86,7 @@ def held_out_samples(
     return join_samples(parts)
 
 
-def _joined(
-    sources: Sequence[str], data: DataRecipe, problems: list[str] | None
-) -> Sequence[Sample]:
-    markup = markup_named(data.markup)
+def _joined(sources: Sequence[str], markup: Markup, problems: list[str] | None) -> Sequence[Sample]:
     return join_samples([load_samples(source, markup, problems=problems) for source in sources])
 
 
@@ -88,9 +94,17 @@ def _located(trained: str, sources: Sequence[str]) -> str:
     """Return which of the sources is the one that was trained on; that itself if none is."""
     if trained in sources:
         return trained
+    kind, place = _kind_and_place(trained)
     for source in sources:
-        if ":" not in source and ":" not in trained:
-            own, parts = Path(source).expanduser().resolve(), Path(trained).expanduser().parts
-            if own.parts[-len(parts) :] == parts or own == Path(trained).expanduser().resolve():
+        own_kind, own_place = _kind_and_place(source)
+        if own_kind == kind != "synthetic":
+            own = own_place.resolve()
+            if own.parts[-len(place.parts) :] == place.parts or own == place.resolve():
                 return source
     return trained
+
+
+def _kind_and_place(source: str) -> tuple[str, Path]:
+    """Return what stands before the colon of a source, and the file or folder that it names."""
+    kind, colon, place = source.partition(":")
+    return (kind, Path(place).expanduser()) if colon else ("", Path(source).expanduser())

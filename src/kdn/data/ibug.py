@@ -19,7 +19,7 @@ _PHOTO_AND_FACE = re.compile(r"(\d+)_\d+")
 
 
 def read_ibug(
-    folder: Path, markup: Markup = FACE68, *, problems: list[str] | None = None
+    folder: Path, markup: Markup | None = FACE68, *, problems: list[str] | None = None
 ) -> list[Sample]:
     """Return the labelled faces of a folder, one for each picture with a `.pts` file beside it.
 
@@ -33,7 +33,8 @@ def read_ibug(
 
     Args:
         folder: Where the files lie.
-        markup: What the landmarks are; every file must have as many.
+        markup: What the landmarks are; every file must have as many. None takes any number that is
+            the same in all files.
         problems: Where to put one line about each file that cannot be used (the file is then left
             out); None to let such files raise.
 
@@ -52,8 +53,8 @@ def read_ibug(
     return read_pairs(folder, read, problems)
 
 
-def _read_sample(picture: Path, pts: Path, markup: Markup, prefix: str) -> Sample:
-    landmarks = read_pts(pts, landmarks=markup.landmarks)
+def _read_sample(picture: Path, pts: Path, markup: Markup | None, prefix: str) -> Sample:
+    landmarks = read_pts(pts, landmarks=None if markup is None else markup.landmarks)
     valid = np.ones(len(landmarks), dtype=bool)
     photo = _PHOTO_AND_FACE.fullmatch(picture.stem)
     return Sample(

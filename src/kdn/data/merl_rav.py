@@ -18,7 +18,7 @@ _PICTURE = re.compile(r"(?:\d+-)?(image\d+)(?:_\d+)?")
 
 
 def read_merl_rav(
-    folder: Path, markup: Markup = FACE68, *, problems: list[str] | None = None
+    folder: Path, markup: Markup | None = FACE68, *, problems: list[str] | None = None
 ) -> list[Sample]:
     """Return the labelled faces of a folder, one for each picture with a `.pts` file beside it.
 
@@ -44,7 +44,8 @@ def read_merl_rav(
 
     Args:
         folder: Where the files lie; sub-folders are not searched.
-        markup: What the landmarks are; every file must have as many.
+        markup: What the landmarks are; every file must have as many. None takes any number that is
+            the same in all files.
         problems: Where to put one line about each file that cannot be used (the file is then left
             out), as one with fewer than two valid landmarks; None to let such files raise.
 
@@ -63,8 +64,8 @@ def read_merl_rav(
     return read_pairs(folder, read, problems)
 
 
-def _read_sample(picture: Path, pts: Path, markup: Markup, prefix: str) -> Sample:
-    numbers = pts_numbers(pts, landmarks=markup.landmarks)
+def _read_sample(picture: Path, pts: Path, markup: Markup | None, prefix: str) -> Sample:
+    numbers = pts_numbers(pts, landmarks=None if markup is None else markup.landmarks)
     valid = (numbers != -1.0).any(axis=1)
     if valid.sum() < 2:
         raise ValueError(f"{pts}: a face needs two landmarks with a position, got {valid.sum()}")

@@ -46,7 +46,11 @@ def read_pairs(
     prefix = "/".join(folder.resolve().parts[-2:])
     for picture, pts in pairs:
         try:
-            samples.append(read(picture, pts, prefix))
+            sample = read(picture, pts, prefix)
+            count, first = (len(s.landmarks) for s in (sample, (samples or [sample])[0]))
+            if count != first:
+                raise ValueError(f"{pts}: {count} points, but the first file has {first}")
+            samples.append(sample)
         except (OSError, ValueError) as error:
             found.append(str(error))
     if not pairs:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from jaxtyping import Bool, Float64, UInt8
 
 from kdn.images import read_image
 
-__all__ = ["Sample", "read_image", "tight_box"]
+__all__ = ["Sample", "attribute_columns", "read_image", "tight_box"]
 
 Box = tuple[float, float, float, float]
 
@@ -32,6 +33,7 @@ class Sample:
         alternatives: `(landmarks, 2)` second positions that were equally likely given the
             picture, NaN where there is none; None where that is not known (all real data).
         picture: Name shared by samples cut from the same picture, by which splits are made.
+        attributes: What else the data set says of it, such as an age or a flag.
 
     Raises:
         ValueError: If a shape or type does not fit, or if a valid landmark is not finite; the
@@ -46,6 +48,7 @@ class Sample:
     visible: Bool[np.ndarray, " landmarks"]
     alternatives: Float64[np.ndarray, "landmarks 2"] | None = None
     picture: str = ""
+    attributes: Mapping[str, str | float | bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if isinstance(self.image, str):
@@ -94,3 +97,31 @@ def tight_box(
     points = landmarks[valid]
     (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
     return float(x0), float(y0), float(x1), float(y1)
+
+
+def attribute_columns(
+    samples: Iterable[Sample], ids: Sequence[str]
+) -> dict[str, list[str | float | bool | None]]:
+    """Return the attributes of samples as columns of a table.
+
+    Args:
+        samples: Whose attributes; each is looked at once.
+        ids: The rows of the table, in their order; one without such a sample gets None.
+
+    Returns:
+        A column of one type for each attribute that any sample has: text where they have several.
+
+    Example:
+        >>> ages = [Sample("a", "a.jpg", np.zeros((0, 2)), (0, 0, 1, 1), np.zeros(0, bool),
+        ...                np.zeros(0, bool), attributes={"age": 31.0})]
+        >>> attribute_columns(ages, ["b", "a"])
+        {'age': [None, 31.0]}
+    """
+    known = {sample.id: sample.attributes for sample in samples if sample.attributes}
+    names = dict.fromkeys(name for attributes in known.values() for name in attributes)
+    columns = {}
+    for name in names:
+        values = [known.get(row, {}).get(name) for row in ids]
+        several = len({type(value) for value in values if value is not None}) > 1
+        columns[name] = [v if v is None or not several else str(v) for v in values]
+    return columns

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
 from kdn.figures.style import MUTED, figure, legend, panel, styled
-from kdn.markup import markup_named
+from kdn.markup import markup_of_facts
 from kdn.metrics import (
     auc,
     ause,
@@ -164,7 +164,7 @@ def _lengths(name: str, predictions: Predictions, normaliser: str | None) -> tup
         return target, valid, np.ones(len(target))
     markup = None
     if normaliser not in ("box", "diagonal"):
-        markup = markup_named(predictions.markup or "")
+        markup = markup_of_facts(predictions.metadata)
     lengths = normalisers(target, valid, markup)
     if normaliser not in lengths:
         raise ValueError(f"{name}: normaliser must be one of {', '.join(lengths)}: {normaliser!r}")

@@ -46,7 +46,12 @@ class PtsFiles:
         """Write nothing: there is no face."""
 
 
-def pts_text(landmarks: Float64[np.ndarray, "L 2"]) -> str:
-    """Return the content of a `.pts` file, which counts from 1, for landmarks in image pixels."""
-    lines = [f"{x:.3f} {y:.3f}" for x, y in (landmarks + 1.0).tolist()]
+def pts_text(landmarks: Float64[np.ndarray, "L 2"], *, digits: int = 3) -> str:
+    """Return the content of a `.pts` file, which counts from 1, for landmarks in image pixels.
+
+    Args:
+        landmarks: In image pixels.
+        digits: How many behind the point.
+    """
+    lines = [f"{x:.{digits}f} {y:.{digits}f}" for x, y in (landmarks + 1.0).tolist()]
     return "\n".join(["version: 1", f"n_points: {len(lines)}", "{", *lines, "}", ""])

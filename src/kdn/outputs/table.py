@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from kdn.markup import Markup
+from kdn.markup import Markup, facts_of_markup
 from kdn.outputs.face import ImageFaces, reason_of
 from kdn.outputs.numbers import plain_text
 from kdn.predictions import Predictions, write_predictions
@@ -58,7 +58,7 @@ class FaceTable:
             "covariances": covariances,
         }
         metadata = {
-            "markup": self.markup.name,
+            **facts_of_markup(self.markup),
             "model": self.model,
             "version": importlib.metadata.version("kdn"),
             "failed": self.failed,

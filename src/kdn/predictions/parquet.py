@@ -7,6 +7,7 @@ needed, and what is missing leaves out the metrics that need it.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,22 @@ __all__ = ["read_column", "read_predictions", "write_predictions"]
 _METADATA_KEY = b"kdn"
 
 
-def write_predictions(path: str | Path, predictions: Predictions) -> None:
+def write_predictions(
+    path: str | Path,
+    predictions: Predictions,
+    *,
+    attributes: Mapping[str, Sequence[Any]] | None = None,
+) -> None:
     """Write predictions to a Parquet file; a file of that name is replaced whole or not at all.
 
     Lists are of fixed size, rows flattened: `landmarks` is `x0, y0, x1, y1, …`. Fields that are
     None have no column. The metadata is JSON under the key `kdn` of the schema's metadata.
+
+    Args:
+        path: The file.
+        predictions: What is written.
+        attributes: More columns of one value a sample, such as an age, for whoever reads the file;
+            `read_predictions` does not. One of a name that is taken is left out.
 
     Raises:
         TypeError: If the metadata is not of JSON types.
@@ -42,6 +54,10 @@ def write_predictions(path: str | Path, predictions: Predictions) -> None:
         size = int(np.prod(sample_shape(name, predictions.count, len(predictions.radii))))
         kind = pa.bool_() if name in BOOLEAN else pa.float64()
         columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(value.ravel(), kind), size)
+    own = {*columns, *SHAPES, "path"}
+    for name, values in (attributes or {}).items():
+        if name not in own:
+            columns[name] = pa.array(list(values))
     table = pa.table(columns)
     text = json.dumps(dict(predictions.metadata)).encode()
     table = table.replace_schema_metadata({_METADATA_KEY: text})

@@ -14,7 +14,7 @@ from kdn.checkpoint import load_model
 from kdn.data import Sample, Selection, join_samples, load_samples
 from kdn.evaluate import evaluate
 from kdn.files import replacing
-from kdn.markup import Markup, markup_named
+from kdn.markup import Markup, markup_of_facts
 from kdn.predict import predict
 from kdn.predictions import (
     Maps,
@@ -61,7 +61,7 @@ def _of_these_faces(given: Predictions, sources: Sequence[str]) -> bool:
     """Return whether predictions are of the faces that the sources hold now."""
     if all(source.startswith("synthetic:") for source in sources):
         return True  # they cannot change, and would have to be drawn to be compared
-    samples = samples_of(sources, markup_named(given.markup or ""))
+    samples = samples_of(sources, markup_of_facts(given.metadata))
     return given.id == tuple(sample.id for sample in samples)
 
 

@@ -1,0 +1,113 @@
+"""`kdn check-data`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from kdn.cli.command import Command
+
+__all__ = ["CHECK_DATA"]
+
+_SHEETS = (".jpg", ".jpeg", ".png")
+
+
+def _check_data(
+    sources: list[str],
+    markup: str | None = None,
+    sheet: Path | None = None,
+    sheet_faces: int = 48,
+    json_file: Path | None = None,
+    quiet: bool = False,
+) -> int:
+    """Look for what is wrong with labelled data, and say what they are like.
+
+    Args:
+        sources: Labelled data.
+        markup: Mark-up of the landmarks, a name or a YAML file; each data set's own by default.
+        sheet: Draw faces with their labels into this .jpg or .png file.
+        sheet_faces: How many faces of each source are drawn, chosen by chance.
+        json_file: Write what was found here too, as JSON.
+        quiet: No progress on screen.
+    """
+    from tqdm import tqdm
+
+    from kdn.datacheck import check_data
+    from kdn.datacheck.report import as_json, as_text
+    from kdn.files import replacing
+    from kdn.markup import markup_named
+
+    if sheet is not None and sheet.suffix.lower() not in _SHEETS:
+        raise ValueError(f"sheet must end in .jpg or .png, got {sheet}")
+    known = None if markup is None else markup_named(markup)
+    with tqdm(unit="face", disable=True if quiet else None) as bar:
+        report = check_data(sources, known, progress=bar.update)
+    if json_file is not None:
+        with replacing(json_file) as temporary:
+            temporary.write_text(json.dumps(as_json(report), indent=2) + "\n", encoding="utf-8")
+    if sheet is not None:
+        _draw(sources, markup, sheet, sheet_faces)
+    print(as_text(report))
+    problems = [line for source in report.sources for line in source.problems]
+    for problem in problems:
+        print(f"cannot be used: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+def _draw(sources: list[str], markup: str | None, sheet: Path, count: int) -> None:
+    """Draw faces of each source below those of the one before."""
+    import cv2
+    import numpy as np
+
+    from kdn.data import load_samples, source_markup
+    from kdn.datacheck import contact_sheet
+    from kdn.files import replacing
+    from kdn.markup import markup_named
+
+    said: list[str] = []  # what cannot be used has been said already
+    parts = []
+    for source in sources:
+        samples = load_samples(
+            source, None if markup is None else markup_named(markup), problems=said
+        )
+        if len(samples):
+            known = source_markup(source, samples) if markup is None else markup_named(markup)
+            parts.append(contact_sheet(samples, known, count=count, problems=said))
+    if not parts:
+        raise ValueError(f"{sheet}: there is no face to draw")
+    width = max(part.shape[1] for part in parts)
+    whole = np.concatenate(
+        [np.pad(part, ((0, 8), (0, width - part.shape[1]), (0, 0))) for part in parts]
+    )
+    done, data = cv2.imencode(sheet.suffix.lower(), whole[..., ::-1])
+    if not done:
+        raise ValueError(f"{sheet}: the sheet cannot be encoded")
+    with replacing(sheet) as temporary:
+        temporary.write_bytes(data.tobytes())
+
+
+CHECK_DATA = Command(
+    _check_data,
+    "look for what is wrong with labelled data",
+    {
+        "sources": {
+            "nargs": "+",
+            "help": "Labelled data: a folder of pictures with .pts files, wflw:LIST, "
+            "coco:FILE.json and so on; docs/formats.md lists all.",
+        },
+        "--sheet-faces": {
+            "dest": "sheet_faces",
+            "type": int,
+            "default": 48,
+            "help": "How many faces of each source are drawn, chosen by chance (default: 48).",
+        },
+        "--json": {
+            "dest": "json_file",
+            "type": Path,
+            "help": "Write what was found here too, as JSON.",
+        },
+        "--quiet": {"action": "store_true", "help": "No progress on screen."},
+    },
+)
+"""The command as the parser of `kdn` takes it in."""
