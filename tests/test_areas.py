@@ -160,3 +160,20 @@ def test_nodes_are_kept_unless_the_density_is_trained() -> None:
     assert trained.kept_nodes == {}
     with torch.inference_mode():
         torch.testing.assert_close(make("fixed", seed=8).hdr_area(0.5), before)
+
+
+def test_the_tail_beyond_all_nodes_is_that_of_a_gaussian() -> None:
+    """One kernel of 3 px: mass `exp(−r²/2h²)` is left beyond `r`, `2πh²·log(1/left)` px² within."""
+    grid = Grid((1, 2), (10.0, 20.0), (4.0, 4.0))
+    logits = torch.tensor([[[0.0, -torch.inf]], [[0.0, -torch.inf]]], dtype=torch.float64)
+    density = KernelDensity(logits, grid, bandwidth=3.0)
+    radius = 3.0 * torch.tensor([3.5, 4.0, 5.0, 6.0], dtype=torch.float64)
+    far = density.mean[0] + torch.stack([radius, torch.zeros(4)], -1)[:, None]
+    left = 1.0 - density.hdr_level(far.expand(4, 2, 2))[:, 0]
+    expected = (-0.5 * (radius / 3.0) ** 2).exp()
+    torch.testing.assert_close(left[1:], expected[1:], rtol=0.2, atol=0.0)
+    assert (left[1:] < left[:-1]).all()
+    levels = 1.0 - expected
+    areas = density.hdr_area(levels[:, None].expand(4, 2))[:, 0]
+    torch.testing.assert_close(areas, -2 * math.pi * 9.0 * expected.log(), rtol=0.1, atol=0.0)
+    assert density.hdr_area(1.0).isinf().all()

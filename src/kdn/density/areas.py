@@ -34,7 +34,8 @@ def hdr_area(
     Uniform kernel: exact. Cells are taken from the most probable on, the last one in part, so that
     the region holds `level` exactly; where whole cells do, it is the area of `hdr_mask`. At 1 it
     is the area of the cells that hold anything. Gaussian kernels: the sum of `1 / p` over the
-    nodes from the densest on, the last one in part; infinite at 1. With 1024 nodes the error for
+    nodes from the densest on, the last one in part, and beyond the least dense one the tail of a
+    Gaussian; infinite at 1. With 1024 nodes the error for
     levels up to 0.95 is at most 6 %, and typically 1 %, on maps of dozens of kernels that hardly
     overlap, and below 1 % for one kernel in the plane.
 
@@ -74,9 +75,13 @@ def hdr_area(
             masses, volumes = torch.full_like(values, 1.0 / nodes), (-values).exp() / nodes
         shape = torch.broadcast_shapes(levels.shape, density.batch_shape)
         asked = levels.expand(shape).reshape(-1, len(masses)).T.contiguous()
-        areas = _areas(masses, volumes, asked)
+        within = asked if density.kernel == "uniform" else asked.clamp(max=1.0 - 1.0 / nodes)
+        areas = _areas(masses, volumes, within)
         if density.kernel != "uniform":
-            areas = areas.masked_fill(asked == 1.0, math.inf)
+            # Beyond the last node, the tail of a Gaussian in the plane: each nat further down adds
+            # as much area as the mass that is left takes up at the density of its edge.
+            further = (1.0 / nodes / (1.0 - asked)).clamp(min=1.0).log() * volumes[:, -1:]
+            areas = areas + further
         return areas.T.reshape(shape).to(density.raw_logits.dtype)
 
 

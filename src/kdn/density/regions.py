@@ -39,9 +39,11 @@ def hdr_level(
     NaN points give NaN.
 
     Uniform kernel: exact, the sum of all cells that are more probable than that of the point;
-    outside the grid 1. Gaussian kernels: the share of the nodes that are denser. With 1024 nodes
-    the error is at most 0.02 and typically 0.003 on maps of dozens of kernels that hardly overlap,
-    0.002 for a single kernel; it falls a little slower than `1/nodes`.
+    outside the grid 1. Gaussian kernels: the share of the nodes that are denser. Where all are, a
+    node's mass is left at the least dense one, and beyond it less in proportion to the density, as
+    in the tail of a Gaussian in the plane. With 1024 nodes the error is at most 0.02 and typically
+    0.003 on maps of dozens of kernels that hardly overlap, 0.002 for a single kernel; it falls a
+    little slower than `1/nodes`.
 
     Carries no gradient.
 
@@ -64,7 +66,9 @@ def hdr_level(
         else:
             found = nodes_of(density, nodes).values.sort(1).values
             at_most = torch.searchsorted(found, asked, right=True)
-            levels = (1.0 - at_most.double() / nodes).to(asked.dtype)
+            beyond = (asked.double() - found[:, :1].double()).clamp(max=0.0).exp()
+            left = torch.where(at_most > 0, at_most.double(), beyond)
+            levels = (1.0 - left / nodes).to(asked.dtype)
         return levels.T.reshape(shape).masked_fill(_missing(density, points), math.nan)
 
 
