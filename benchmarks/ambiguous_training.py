@@ -134,11 +134,11 @@ def pool(
 def loss_of(head: Head, outputs: Tensor, points: Tensor) -> Tensor:
     """Return the loss per face: the mean over both labels, landmarks summed.
 
-    Landmarks with one place count a tenth: most are of that kind, and say nothing of masses.
+    Landmarks with one place count a twentieth: most are of that kind, and say nothing of masses.
     """
     density = head.density(outputs)
     counts = torch.stack([head.covers(outputs, label) for label in points])
-    weight = torch.where((points[0] - points[1]).norm(dim=-1) > 1.0, 1.0, 0.1)
+    weight = torch.where((points[0] - points[1]).norm(dim=-1) > 1.0, 1.0, 0.05)
     each = torch.where(counts, -weight * density.log_prob(points), 0.0)
     return each.sum() / len(points) / points.shape[1]
 
@@ -148,7 +148,7 @@ def train(
 ) -> nn.Module:
     """Return the averaged model after so many steps, or so much time if that is over before."""
     average = copy.deepcopy(model).requires_grad_(False)
-    plan, batch, count = OptimiseRecipe(rate=rate), 16, len(data["image"])
+    plan, batch, count = OptimiseRecipe(rate=rate), 20, len(data["image"])
     optimiser = torch.optim.RMSprop(model.parameters(), lr=rate)
     began, recent, order = time.monotonic(), 0.0, torch.randperm(count)
     for step in range(steps):
@@ -165,7 +165,7 @@ def train(
         torch.stack(losses).sum().backward()
         optimiser.step()
         optimiser.zero_grad()
-        update_average(average, model, decay=0.998, step=step)
+        update_average(average, model, decay=0.999, step=step)
         now = torch.stack(losses).detach() / len(LANDMARKS)
         recent = recent + (now - recent) / min(step + 1, 50)
         if step % 50 == 0:
@@ -184,20 +184,20 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0, help="time for all steps")
     parser.add_argument("--features", type=int, default=48)
     parser.add_argument("--rate", type=float, default=3e-3)
+    parser.add_argument("--seed", type=int, default=1, help="of the faces")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--start", type=Path)
+    parser.add_argument("--start", type=Path, help="go on from what an earlier run wrote")
     given = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     began = time.monotonic()
-    data = pool(given.faces, 1, ambiguous=1.0, augment=_AUGMENT)
+    data = pool(given.faces, given.seed, ambiguous=1.0, augment=_AUGMENT)
     print(f"{given.faces} faces drawn in {time.monotonic() - began:.0f} s", flush=True)
     maps, one = MapHeads(given.features).train(), OneGaussian().train()
     if given.start is not None:
-        weights = torch.load(given.start, weights_only=True)["weights"]
-        own = maps.state_dict()
-        own |= {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}
-        maps.load_state_dict(own)
+        before = torch.load(given.start, weights_only=True)
+        maps.load_state_dict(before["maps"])
+        one.load_state_dict(before["gaussian"])
     limit = 60 * given.minutes
     one = train(one, data, steps=given.gaussian_steps, rate=1e-3, seconds=0.1 * limit)
     kept = {"features": given.features, "gaussian": one.state_dict()}
