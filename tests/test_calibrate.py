@@ -199,7 +199,7 @@ def test_the_command_s_errors(tmp_path, capsys):
     for more, message in (
         (["--out", str(path)], "out must be another file than the model"),
         (["--out", "x.pt"], "out must end in .safetensors, got x.pt"),
-        (["--out", "y.safetensors", "--fit", "offset"], "parts must be some of temperature"),
+        (["--out", "y.safetensors", "--fit", "offset"], "fit must be some of temperature"),
         (["--out", "y.safetensors", "--conformal", "all"], "conformal must be landmark, pooled or"),
         (["--out", "y.safetensors", "--data", "nowhere"], "nowhere"),
     ):

@@ -105,3 +105,20 @@ def test_bad_levels_are_refused():
     ConformalLevels(np.array([[0.1, np.nan], [0.2, np.nan]]), pooled=True)
     with pytest.raises(ValueError, match=r"nominal must be in \[0, 1\], got 1\.1"):
         ConformalLevels(np.array([[0.1]])).own(1.1)
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_a_random_share_of_the_step_makes_levels_uniform(pooled):
+    """Of nine samples each, so that the steps are large; by the Kolmogorov distance."""
+    rng = np.random.default_rng(7)
+    found = []
+    for _ in range(3000):
+        levels = rng.beta(3.0, 1.0, (10, 2)).round(1 if pooled else 2)
+        conformal = ConformalLevels(levels[:9], pooled=pooled)
+        step = conformal.corrected_tie(levels[9], np.full(2, 0.0))
+        found.append(conformal.corrected(levels[9])[0] + rng.random() * step[0])
+    assert min(found) >= 0.0
+    assert max(found) <= 1.0
+    if not pooled:
+        ties = conformal.corrected_tie(np.array([[0.05, 0.5]]), np.zeros((1, 2)))
+        assert np.allclose(ties, 0.1)

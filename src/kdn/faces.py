@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 from jaxtyping import Bool, Float64
+from numpy.typing import ArrayLike
 
 from kdn.density import MappedDensity
 from kdn.density.combined import CombinedDensity
@@ -54,17 +55,26 @@ class Face:
     abstention: Abstention | None = None
     recalibration: Recalibration = field(default_factory=Recalibration)
 
-    def hdr_level(self, points: Float64[np.ndarray, "L 2"]) -> Float64[np.ndarray, " L"]:
-        """Return the least nominal level whose region holds each landmark's point.
+    def hdr_level(self, points: ArrayLike) -> Float64[np.ndarray, " L"]:
+        """Return the least nominal level whose region holds a point, for each landmark.
 
         A 90 % region, say, is all points with a level of at most 0.9. Where the model is
         recalibrated it holds the true landmark in at least 90 % of faces like those of the
         calibration.
 
         Args:
-            points: One per landmark, image px.
+            points: `(L, 2)`, one per landmark, or `(2,)`, one for all, image px.
+
+        Raises:
+            ValueError: If they have another shape.
         """
-        given = torch.from_numpy(points).to(self.density.mean)
+        array = np.asarray(points, np.float64)
+        if array.shape not in ((2,), self.landmarks.shape):
+            raise ValueError(
+                f"points must be (2,) or {self.landmarks.shape}, got shape {array.shape}"
+            )
+        array = np.broadcast_to(array, self.landmarks.shape).copy()
+        given = torch.from_numpy(array).to(self.density.mean)
         return self.recalibration.hdr_level(self.density, given).double().cpu().numpy()
 
     def own_level(self, nominal: float) -> Float64[np.ndarray, " L"]:

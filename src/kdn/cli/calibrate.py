@@ -48,6 +48,9 @@ def _calibrate(
     parts = list(PARTS if fit is None else fit)
     if parts == ["none"]:
         parts = []
+    wrong = [part for part in parts if part not in PARTS]
+    if wrong:
+        raise ValueError(f"fit must be some of {', '.join(PARTS)}, or none alone, got {wrong[0]!r}")
     loaded, facts = load_model(model)
     problems: list[str] = []
     held_out = {"markup": loaded.markup, "problems": problems}
@@ -67,6 +70,8 @@ def _calibrate(
         loaded.recalibrations[mirror] = replace(result, facts={**result.facts, **source})
         name = "averaged with the mirrored crop" if mirror else "one crop"
         print(f"{name}: {_said(result.summary())}")
+    if conformal != "none":
+        print(_promise(int(found[False].facts["faces"])))
     save_model(out, loaded, {k: v for k, v in facts.items() if k not in ("recipe", "format")})
     print(out)
     for problem in dict.fromkeys(problems):
@@ -81,7 +86,9 @@ def _said(summary: dict[str, object]) -> str:
         value = summary[name]
         return "inf" if value is None else f"{value:.3f}"
 
-    line = f"{summary['faces']} faces, NLL {nll('nll')} → {nll('nll_adjusted')} nats per crop px²"
+    count = summary["faces"]
+    line = f"{count} face{'s' * (count != 1)}, "
+    line += f"NLL {nll('nll')} → {nll('nll_adjusted')} nats per crop px²"
     if "temperature" in summary:
         variance = float(summary["added_variance"])  # type: ignore[arg-type]
         line += (
@@ -89,6 +96,13 @@ def _said(summary: dict[str, object]) -> str:
             f"{summary['bandwidth_factor']:.3f}, added deviation {variance**0.5:.3f} crop px"
         )
     return line
+
+
+def _promise(faces: int) -> str:
+    """Return a line about the levels that so many faces are enough for."""
+    most = 100.0 * faces / (faces + 1)
+    line = f"regions of up to {most:.1f} % are held to their promise; larger ones are everything"
+    return line if most > 95.0 else f"{line}: calibrate on more faces"
 
 
 CALIBRATE = Command(

@@ -41,7 +41,7 @@ def _predict(
     draw: list[str] | None = None,
     level: float = 0.9,
     uncertain: str | None = None,
-    abstain: float | None = None,
+    abstain: str | None = None,
     tau: str = "5%",
     boxes: Path | None = None,
     detector: str = "haar",
@@ -195,12 +195,18 @@ def _drawing(folder: str, listed: list[Input], overwrite: bool, options: dict[st
     )
 
 
-def _judge(abstain: float | None, tau: str) -> Callable[[Face], Face] | None:
+def _judge(abstain: str | None, tau: str) -> Callable[[Face], Face] | None:
     """Return what gives landmarks up, None if none are to be."""
-    if not (abstain is None or 0.0 <= abstain <= 1.0):
-        raise ValueError(f"abstain must be a probability, 0 to 1, got {abstain}")
     length_of(tau, 1.0)  # raises before anything is done
-    return None if abstain is None else lambda face: face.abstaining(abstain, tau)
+    if abstain is None:
+        return None
+    try:
+        limit = float(abstain.removesuffix("%")) / (100.0 if abstain.endswith("%") else 1.0)
+    except ValueError:
+        limit = math.nan
+    if not 0.0 <= limit <= 1.0:
+        raise ValueError(f"abstain must be a probability, 0 to 1 or 0% to 100%, got {abstain}")
+    return lambda face: face.abstaining(limit, tau)
 
 
 def _length(text: str | None) -> float | str | None:

@@ -17,7 +17,7 @@ from kdn.data.fitted import read_300wlp, read_aflw2000
 from kdn.data.held_out import held_out_samples, training_and_validation
 from kdn.data.ibug import read_ibug
 from kdn.data.merl_rav import read_merl_rav
-from kdn.data.occluded import Occluded
+from kdn.data.occluders import Occluded
 from kdn.data.pts import read_pts
 from kdn.data.sample import Sample, attribute_columns, read_image, tight_box
 from kdn.data.sources import SOURCES, load_samples, source_markup, source_place

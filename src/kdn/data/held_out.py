@@ -60,6 +60,20 @@ def held_out_samples(
         ValueError: If nothing was held out.
     """
     markup = markup_named(data.markup) if markup is None else markup
+    try:
+        return _held_out(data, sources, markup, problems)
+    except FileNotFoundError as error:
+        trained = ", ".join((*data.train, *data.valid))
+        raise FileNotFoundError(
+            f"{error} (the model was trained on {trained}; which of these faces were held out is "
+            f"known only where they all are, or name by data faces from elsewhere)"
+        ) from error
+
+
+def _held_out(
+    data: DataRecipe, sources: Sequence[str], markup: Markup, problems: list[str] | None
+) -> Sequence[Sample]:
+    """Return what `held_out_samples` does."""
     if not sources:
         split = data.train and training_and_validation(data, markup=markup, problems=problems)
         found = split[1] if split else []

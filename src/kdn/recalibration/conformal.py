@@ -93,6 +93,25 @@ class ConformalLevels:
             result[..., landmark] = before[np.searchsorted(found, own, side="left")]
         return np.where(np.isnan(level), math.nan, result)
 
+    def corrected_tie(
+        self, level: Float[np.ndarray, "*any landmarks"], tie: Float[np.ndarray, "*any landmarks"]
+    ) -> Float[np.ndarray, "*any landmarks"]:
+        """Return how far up the nominal level of a point may be taken at random.
+
+        Corrected levels have steps of `1 / (n + 1)`. A random share of the step added to them, and
+        of what is due to points as dense, makes them uniform, exactly, for exchangeable samples.
+
+        Args:
+            level: Own levels.
+            tie: Mass that is exactly as dense.
+        """
+        result = np.empty(level.shape)
+        for landmark, (found, before) in enumerate(self._columns):
+            low = np.searchsorted(found, level[..., landmark], side="left")
+            high = np.searchsorted(found, (level + tie)[..., landmark], side="left")
+            result[..., landmark] = np.append(before, 1.0)[high + 1] - before[low]
+        return np.where(np.isnan(level), math.nan, result)
+
     @cached_property
     def _columns(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return each landmark's `m` sorted levels, and `m + 1` shares of what is below them.

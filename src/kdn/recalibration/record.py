@@ -66,14 +66,15 @@ class Recalibration:
         own = density.hdr_tie(points)
         if self.levels is None:
             return own
-        low = density.hdr_level(points).double().cpu()
-        high = (low + own.double().cpu()).clamp(max=1.0)
-        ends = [self.levels.corrected(level.numpy()) for level in (low, high)]
-        return torch.from_numpy(ends[1] - ends[0]).to(own)
+        level = density.hdr_level(points).double().cpu().numpy()
+        tie = self.levels.corrected_tie(level, own.double().cpu().numpy())
+        return torch.from_numpy(tie).to(own)
 
     def own_level(self, nominal: float, landmarks: int) -> Float[np.ndarray, " landmarks"]:
         """Return the level of highest density whose region holds a label this often."""
         if self.levels is None:
+            if not 0 <= nominal <= 1:
+                raise ValueError(f"nominal must be in [0, 1], got {nominal}")
             return np.full(landmarks, nominal)
         return self.levels.own(nominal)
 
