@@ -75,8 +75,9 @@ def _held_out(
 ) -> Sequence[Sample]:
     """Return what `held_out_samples` does."""
     if not sources:
-        split = data.train and training_and_validation(data, markup=markup, problems=problems)
-        found = split[1] if split else []
+        found: Sequence[Sample] = []
+        if data.train:
+            _, found = training_and_validation(data, markup=markup, problems=problems)
         if not len(found):
             raise ValueError(
                 "data must name samples that were not trained on: this model's training held none "
