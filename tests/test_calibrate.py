@@ -56,32 +56,34 @@ def model_of(name: str, seed: int = 0):
 def test_labels_become_likelier_and_the_levels_uniform(name):
     model = model_of(name)
     samples = list(SyntheticFaces(16, seed=1))
-    found = calibrate(model, samples, batch=7)
+    found = calibrate(model, samples, parts=("temperature", "bandwidth"), batch=11)
     assert found.facts["faces"] == 16
     before = found.facts["nll"]
     assert before is None or found.facts["nll_adjusted"] < before - 0.05
-    raw, _ = predict(model, samples, batch=8)
+    raw, _ = predict(model, samples, batch=8, radii=())
     model.recalibrations = {False: found}
-    mended, _ = predict(model, samples, batch=8)
+    mended, _ = predict(model, samples, batch=8, radii=())
     assert raw.log_prob is not None
     assert mended.log_prob is not None
     assert mended.log_prob.mean() > raw.log_prob.mean()
-    # On the very samples, each landmark's levels are the ranks of all but themselves.
+    # On the very samples, each landmark's levels are the ranks among them, the lowest where tied,
+    # or one more where rounding differs in another batch.
     assert mended.hdr_level is not None
     ranks = np.sort(mended.hdr_level, axis=0)
-    assert np.allclose(ranks, np.arange(16)[:, None] / 17, atol=2 / 17)
-    assert (mended.hdr_level <= 0.8).mean() == pytest.approx(0.8, abs=0.08)
+    assert (ranks <= np.arange(1, 17)[:, None] / 17 + 1e-9).all()
+    assert np.median(np.abs(ranks - np.arange(16)[:, None] / 17)) < 1.1 / 17
+    assert (mended.hdr_level <= 0.8).mean() > 0.74
 
 
 def test_fresh_faces_are_covered_as_promised():
-    """60 faces to calibrate on, 90 others: the share that is held varies by 3 points or so."""
+    """60 faces to calibrate on, 60 others: the share that is held varies by 3 points or so."""
     model = model_of("refined", seed=3)
-    faces = list(SyntheticFaces(90, seed=2))
+    faces = list(SyntheticFaces(60, seed=2))
     model.recalibrations = {False: calibrate(model, SyntheticFaces(60, seed=1), parts=())}
-    levels = predict(model, faces)[0].hdr_level
+    levels = predict(model, faces, radii=())[0].hdr_level
     assert levels is not None
     model.recalibrations = {}
-    raw = predict(model, faces)[0].hdr_level
+    raw = predict(model, faces, radii=())[0].hdr_level
     assert raw is not None
     off = []
     for nominal in (0.5, 0.8, 0.9, 0.95):
