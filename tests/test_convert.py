@@ -270,3 +270,15 @@ def test_real_files_and_back(real_data, source, tmp_path):
             np.testing.assert_array_equal(other.landmarks, one.landmarks)
             np.testing.assert_array_equal(other.visible, one.visible)
             np.testing.assert_allclose(other.bbox, one.bbox, rtol=0, atol=1e-12)
+
+
+@pytest.mark.data
+def test_sources_of_two_mark_ups_with_as_many_landmarks_are_not_mixed(real_data, tmp_path, capsys):
+    fgnet = next((real_data / "formats").rglob("*.pts")).parent
+    listed = next((real_data / "formats").rglob("*landmarks*.xml"))
+    sources = [f"dlib:{listed}", f"fgnet:{fgnet}"]
+    out = tmp_path / "both.csv"
+    for order in (sources, sources[::-1]):
+        assert main(["convert", *order, "--out", str(out), "--labels-only"]) == 2
+        assert "of one mark-up, got" in capsys.readouterr().err
+        assert not out.exists()

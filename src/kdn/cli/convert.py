@@ -39,13 +39,19 @@ def _convert(
         place = source_place(source)
         if target.exists() and place.exists() and target.samefile(place):
             raise ValueError(f"out must be another file than {source}, got {out}")
-    known = None if markup is None else markup_named(markup)
+    given = None if markup is None else markup_named(markup)
+    known = given
     problems: list[str] = []
     parts = []
     for source in sources:
-        part = load_samples(source, known, problems=problems, pictures=not labels_only)
-        if known is None and len(part):
-            known = source_markup(source, part)
+        part = load_samples(source, given, problems=problems, pictures=not labels_only)
+        own = source_markup(source, part) if given is None and len(part) else known
+        known = own if known is None else known
+        if own is not None and known is not None and own.name != known.name:
+            raise ValueError(
+                f"sources must be of one mark-up, got {known.name} and {own.name} ({source}); "
+                f"--markup says what they are if that is wrong"
+            )
         parts.append(part)
     if known is None or not any(map(len, parts)):
         raise ValueError("\n".join(["no face can be used", *problems[:10]]))
