@@ -195,11 +195,14 @@ HEAD = (
 def main() -> None:
     """Print the table and draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("models", type=Path)
+    parser.add_argument("models", type=Path, nargs="?")
     parser.add_argument("--faces", type=int, default=150)
     parser.add_argument("--seed", type=int, default=90210)
     parser.add_argument("--figure", type=Path)
     given = parser.parse_args()
+    if given.models is None:
+        print("Nothing measured: name what ambiguous_training.py wrote.")
+        return
     torch.set_num_threads(1)
     items = crops(given.faces, given.seed)
     models = load(given.models)

@@ -70,11 +70,14 @@ class Look:
 def main() -> None:
     """Print a row for each head."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("weights", type=Path)
+    parser.add_argument("weights", type=Path, nargs="?")
     parser.add_argument("--crops", type=int, default=8)
     parser.add_argument("--faces", type=int, default=150)
     parser.add_argument("--seed", type=int, default=90210)
     given = parser.parse_args()
+    if given.weights is None:
+        print("Nothing measured: name what ambiguous_training.py wrote.")
+        return
     torch.set_num_threads(1)
     model, _ = load(given.weights)
     samples = list(faces(given.faces, given.seed, ambiguous=1.0))

@@ -185,9 +185,12 @@ def main() -> None:
     parser.add_argument("--features", type=int, default=48)
     parser.add_argument("--rate", type=float, default=3e-3)
     parser.add_argument("--seed", type=int, default=1, help="of the faces")
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path)
     parser.add_argument("--start", type=Path, help="go on from what an earlier run wrote")
     given = parser.parse_args()
+    if given.out is None:
+        print("Nothing measured: name a file for the weights with --out.")
+        return
     torch.set_num_threads(1)
     torch.manual_seed(0)
     began = time.monotonic()

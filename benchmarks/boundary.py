@@ -55,11 +55,14 @@ def crossed(true: Tensor, like: Tensor, low: tuple[float, ...], cell: float) -> 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", type=Path)
+    parser.add_argument("model", type=Path, nargs="?")
     parser.add_argument("--faces", type=int, default=200)
     parser.add_argument("--seed", type=int, default=4711)
     parser.add_argument("--reach", type=float, default=0.04, help="share of the face's size")
     given = parser.parse_args()
+    if given.model is None:
+        print("Nothing measured: name a checkpoint of kdn train.")
+        return
     torch.set_num_threads(1)
     model, _ = load_model(given.model)
     samples = SyntheticFaces(given.faces, seed=given.seed, ambiguous=0.0, occluded=0.0)

@@ -109,12 +109,15 @@ def report(path: Path, fit: Path | None, *, bootstrap: int, seed: int, keep: Pat
 def main() -> None:
     """Print the tables of all files."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("files", type=Path, nargs="+")
+    parser.add_argument("files", type=Path, nargs="*")
     parser.add_argument("--fit", type=Path, help="file that the combination is fitted on")
     parser.add_argument("--bootstrap", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--combination", type=Path)
     given = parser.parse_args()
+    if not given.files:
+        print("Nothing measured: name files of predictions.")
+        return
     for path in given.files:
         report(path, given.fit, bootstrap=given.bootstrap, seed=given.seed, keep=given.combination)
 
