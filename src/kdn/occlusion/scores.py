@@ -19,12 +19,10 @@ __all__ = ["Detection", "detect", "hidden_landmarks", "hidden_scores"]
 def hidden_scores(predictions: Predictions) -> dict[str, Float[np.ndarray, "n L"]]:
     """Return scores of every landmark, larger where it is more likely hidden.
 
-    | Name | Score |
-    |---|---|
-    | `entropy` | differential entropy, nats per crop px² |
-    | `uncertainty` | `log(\\|Cov\\|^¼)`, crop px |
-    | `spread` | `1 − peak_mass` |
-    | `error > τ` | `1 − mass_within` for each of its radii τ, percent of the box |
+    * `entropy`: differential entropy, nats per crop px²;
+    * `uncertainty`: `log(|Cov|^¼)`, crop px;
+    * `spread`: `1 − peak_mass`;
+    * `error > τ`: `1 − mass_within` for each of its radii τ, percent of the box.
 
     Those of columns that are missing are left out. In the crop, faces are equally large whatever
     their size in the picture.
