@@ -27,3 +27,23 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory) -> Path:
+    """Return a file with a small model of random weights, crops of 32 × 48."""
+    from kdn.checkpoint import save_model
+    from kdn.model import build_model
+    from kdn.recipe import DataRecipe, HeadRecipe, NetworkRecipe, Recipe
+
+    recipe = Recipe(
+        data=DataRecipe(height=32, width=48),
+        network=NetworkRecipe(features=8, depth=1),
+        head=HeadRecipe("kdn_gaussian", 1.0, "landmark", 2),
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        model = build_model(recipe)
+    path = tmp_path_factory.mktemp("model") / "m.safetensors"
+    save_model(path, model, {})
+    return path

@@ -14,7 +14,6 @@ import torch
 from found_faces import TRIO, hand_face
 from kdn.annotate import annotate
 from kdn.boxes import read_boxes
-from kdn.checkpoint import save_model
 from kdn.cli import main
 from kdn.data import SyntheticFaces
 from kdn.density import GaussianDensity
@@ -23,11 +22,9 @@ from kdn.faces import Abstention, Face, length_of
 from kdn.grid import Affine
 from kdn.inputs import expand_inputs
 from kdn.landmarker import load
-from kdn.model import build_model
 from kdn.outputs import ImageFaces, Summary, known_of, open_output
 from kdn.overlay import draw_faces
 from kdn.predictions import read_predictions
-from kdn.recipe import DataRecipe, HeadRecipe, NetworkRecipe, Recipe
 from kdn.track import VideoWriter
 
 
@@ -155,19 +152,6 @@ def test_they_are_drawn_as_grey_rings():
     assert (ring.max(axis=-1) == ring.min(axis=-1)).all()  # grey
     marked = draw_faces(picture, [face.abstaining(0.2, "10%")], what=["ellipses"])
     assert (marked != draw_faces(picture, [face], what=["ellipses"])).any()
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory) -> Path:
-    torch.manual_seed(1)
-    recipe = Recipe(
-        data=DataRecipe(height=32, width=48),
-        network=NetworkRecipe(features=8, depth=1),
-        head=HeadRecipe("kdn_gaussian", 1.0, "landmark", 2),
-    )
-    path = tmp_path_factory.mktemp("model") / "m.safetensors"
-    save_model(path, build_model(recipe), {})
-    return path
 
 
 @pytest.fixture

@@ -7,32 +7,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 
-from kdn.checkpoint import save_model
 from kdn.cli import main
 from kdn.data import SyntheticFaces, read_pts
 from kdn.data.synthetic_video import SyntheticVideo
 from kdn.landmarker import load
-from kdn.model import build_model
 from kdn.predictions import read_predictions
-from kdn.recipe import DataRecipe, HeadRecipe, NetworkRecipe, Recipe
 from kdn.track import VideoWriter, read_frames
 
 FACES = SyntheticFaces(3, seed=4, size=(130, 150))
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory) -> Path:
-    torch.manual_seed(1)
-    recipe = Recipe(
-        data=DataRecipe(height=32, width=48),
-        network=NetworkRecipe(features=8, depth=1),
-        head=HeadRecipe("kdn_gaussian", 1.0, "landmark", 2),
-    )
-    path = tmp_path_factory.mktemp("model") / "m.safetensors"
-    save_model(path, build_model(recipe), {})
-    return path
 
 
 @pytest.fixture

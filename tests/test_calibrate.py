@@ -135,6 +135,27 @@ def test_each_view_has_its_own_recalibration():
     assert not torch.allclose(adjusted.covariance_matrix, raw.covariance_matrix)
 
 
+def test_areas_are_those_of_the_corrected_regions():
+    """And levels have the steps of a conformal level of nine faces."""
+    model = model_of("refined")
+    model.recalibrations[False] = found = calibrate(model, SyntheticFaces(9, seed=1), parts=())
+    faces = list(SyntheticFaces(3, seed=2))
+    mended, _ = predict(model, faces, radii=())
+    model.recalibrations = {}
+    raw, _ = predict(model, faces, radii=())
+    assert mended.hdr_areas is not None
+    assert raw.hdr_areas is not None
+    own = found.own_level(0.5, 68)
+    # The region of a larger level is larger, and where the level is the nominal one the same.
+    larger, smaller = own > 0.5, own < 0.5
+    assert larger.any()
+    assert smaller.any()
+    assert (mended.hdr_areas[:, larger, 0] > raw.hdr_areas[:, larger, 0]).all()
+    assert (mended.hdr_areas[:, smaller, 0] < raw.hdr_areas[:, smaller, 0]).all()
+    assert mended.hdr_tie is not None
+    assert np.allclose(mended.hdr_tie, 0.1)
+
+
 def test_held_out_faces_are_those_of_the_training(tmp_path):
     whole = held_out_samples(DATA)
     assert len(whole) == 10

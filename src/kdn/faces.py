@@ -108,7 +108,8 @@ class Face:
         """
         (x0, y0), (x1, y1) = np.array(self.landmark_box).reshape(2, 2)
         radius = length_of(tau, math.sqrt(max((x1 - x0) * (y1 - y0), 0.0)))
-        mass = self.density.mass_within(torch.from_numpy(self.landmarks), radius)
+        centres = torch.from_numpy(self.landmarks).to(self.density.mean.device)
+        mass = self.density.mass_within(centres, radius)
         return 1.0 - mass.double().cpu().numpy()
 
     def abstaining(self, limit: float, tau: float | str) -> Face:

@@ -240,7 +240,7 @@ class Landmarker:
                 device = self.model.mean.device
                 found = self.model.density(stacked.to(device), mirror=self.mirror, adjusted=False)
                 points = self.model.head.decode(found).double().cpu()
-                density = self.model.recalibration(self.mirror).adjusted(found)
+                density = self._recalibration.adjusted(found)
                 count = points.shape[1]
                 for row, (place, crop_to_image) in enumerate(zip(some, maps, strict=True)):
                     own = rows_of(density, slice(row * count, (row + 1) * count))

@@ -101,19 +101,7 @@ def predict(
     if not rows:
         raise ValueError("samples must hold at least one that can be read")
     columns = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
-    facts: dict[str, Any] = {
-        **facts_of_markup(model.markup),
-        "decoder": chosen,
-        "head": model.recipe.head.name,
-    }
-    if mirror:
-        facts["mirror"] = "averaged"
-    if mirror in model.recalibrations:
-        facts["recalibration"] = model.recalibrations[mirror].summary()
-    if radii:
-        facts["radii"] = list(radii)
-    facts["version"] = importlib.metadata.version("kdn")
-    facts["peak_side"] = _peak_side(model.head)
+    facts = _facts(model, chosen, mirror, radii)
     predictions = Predictions(
         id=tuple(name for name, _, _ in names),
         path=tuple(path for _, path, _ in names),
@@ -129,6 +117,23 @@ def predict(
     return predictions, Maps(
         ids=ids, **tensors, grid=grid, markup=facts["markup"], head=facts["head"]
     )
+
+
+def _facts(
+    model: LandmarkModel, decoder: str, mirror: bool, radii: Sequence[float]
+) -> dict[str, Any]:
+    """Return what the metadata say of how the predictions came about."""
+    facts: dict[str, Any] = {**facts_of_markup(model.markup), "decoder": decoder}
+    facts["head"] = model.recipe.head.name
+    if mirror:
+        facts["mirror"] = "averaged"
+    if mirror in model.recalibrations:
+        facts["recalibration"] = model.recalibrations[mirror].summary()
+    if radii:
+        facts["radii"] = list(radii)
+    facts["version"] = importlib.metadata.version("kdn")
+    facts["peak_side"] = _peak_side(model.head)
+    return facts
 
 
 def _points(
@@ -197,8 +202,11 @@ def _masses(
     boxes = np.array([sample.bbox for sample in samples])
     sizes = torch.from_numpy(np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)))
     lengths = torch.tensor(radii).double().reshape(-1, 1, 1) / 100.0 * sizes.reshape(-1, 1)
-    in_image = density.mapped(Affine.of_matrix(torch.from_numpy(columns["crop_to_image"])))
-    masses = in_image.mass_within(torch.from_numpy(columns[decoder]), lengths)
+    device = density.mean.device
+    crop_to_image = Affine.of_matrix(torch.from_numpy(columns["crop_to_image"]))
+    in_image = density.mapped(crop_to_image.to(device))
+    centres = torch.from_numpy(columns[decoder]).to(device)
+    masses = in_image.mass_within(centres, lengths.to(device))
     return masses.movedim(0, -1).double().cpu().numpy()
 
 
