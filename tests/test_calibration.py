@@ -21,8 +21,9 @@ from kdn.calibration import (
 )
 from kdn.calibration.curves import NOMINAL
 from kdn.density import GaussianDensity, KernelDensity, MappedDensity
+from kdn.evaluate import evaluate
 from kdn.grid import Affine, Grid
-from kdn.markup import FACE68
+from kdn.markup import FACE68, Markup, facts_of_markup
 from kdn.predictions import AREA_LEVELS, Predictions
 from labelled import gaussian_predictions
 
@@ -344,3 +345,16 @@ def test_a_table_and_json_and_what_is_missing_is_said(predictions: Predictions) 
         least["toes"]
     with pytest.raises(KeyError, match="no score 'AUSE'; there are mean error"):
         least["all"]["AUSE"]
+
+
+def test_groups_of_a_mark_up_of_one_s_own_are_told_apart() -> None:
+    """The file of predictions holds it, and both tables read it from there."""
+    own = Markup("seven", 7, tuple(range(7)), groups={"rim": (0, 1, 2), "core": (3, 4)})
+    given = gaussian_predictions(samples=20, landmarks=7, markup="seven")
+    given = dataclasses.replace(given, metadata={**given.metadata, **facts_of_markup(own)})
+    assert given.known_markup == own
+    found = diagnose(given, bootstrap=0)
+    assert [part.name for part in found.parts if part.kind == "group"] == ["rim", "core"]
+    assert evaluate(given, bootstrap=0)["NME box, rim"].value > 0
+    nameless = dataclasses.replace(given, metadata={"markup": "eight"})
+    assert nameless.known_markup is None

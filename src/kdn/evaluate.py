@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from kdn.markup import Markup, markup_of_facts
+from kdn.markup import Markup
 from kdn.metrics.accuracy import (
     Rule,
     auc_terms,
@@ -155,7 +155,7 @@ def _labelled(
     target, valid = predictions.target[rows], predictions.valid[rows]
     left_out = tuple(predictions.id[row] for row in np.flatnonzero(~counted))
     _require_numbers(kept, valid)
-    markup = markup or _known_markup(predictions)
+    markup = markup or predictions.known_markup
     drawn = resample_counts(len(kept), bootstrap, np.random.default_rng(seed))
     counts = np.concatenate([np.ones((1, len(kept))), drawn])
     lengths = normalisers(target, valid, markup)
@@ -177,14 +177,6 @@ def _require_numbers(predictions: Predictions, valid: Bool[np.ndarray, "n L"]) -
                 f"{name} must be a number where the label is valid, got others in {len(rows)} "
                 f"samples, the first being {predictions.id[rows[0]]!r}"
             )
-
-
-def _known_markup(predictions: Predictions) -> Markup | None:
-    """Return the mark-up that the metadata name, None if they name none or one not known."""
-    try:
-        return markup_of_facts(predictions.metadata)
-    except ValueError:
-        return None
 
 
 def _accuracy(data: _Labelled) -> list[_Row]:

@@ -11,7 +11,7 @@ from kdn.calibration.curves import random_levels
 from kdn.calibration.diagnosis import Diagnosis, Part
 from kdn.calibration.parts import attribute_of, parts_by_attribute, parts_by_landmark
 from kdn.calibration.scores import Labelled, part_of
-from kdn.markup import Markup, markup_named
+from kdn.markup import Markup
 from kdn.metrics import crop_log_prob, normalisers, point_errors, resample_counts
 from kdn.predictions import Predictions
 
@@ -95,7 +95,7 @@ def diagnose(
         raise ValueError(f"predictions must have valid labels, got none in {len(predictions)}")
     rows = np.flatnonzero(counted)
     given, target, valid = predictions.take(rows), target[rows], valid[rows]
-    markup = markup or _known_markup(predictions)
+    markup = markup or predictions.known_markup
     if markup is not None and markup.landmarks != given.count:
         raise ValueError(
             f"markup must have {given.count} landmarks, got {markup.name} of {markup.landmarks}"
@@ -174,14 +174,6 @@ def _parts(
         scores = tuple(replace(score, replicates=np.empty(0)) for score in part.scores)
         parts.append(replace(part, scores=scores))
     return parts
-
-
-def _known_markup(predictions: Predictions) -> Markup | None:
-    """Return the mark-up that the metadata name, None if they name none or one not known."""
-    try:
-        return markup_named(predictions.markup or "")
-    except ValueError:
-        return None
 
 
 def _notes(

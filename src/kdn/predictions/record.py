@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from kdn.markup import Markup, markup_of_facts
+
 __all__ = ["AREA_LEVELS", "BOOLEAN", "DECODERS", "SHAPES", "Predictions", "sample_shape"]
 
 DECODERS = ("argmax", "quarter", "mean", "local_mean", "mode")
@@ -200,6 +202,14 @@ class Predictions:
     def radii(self) -> tuple[float, ...]:
         """The distances of `mass_within`, in percent of `√(w·h)` of `bbox`."""
         return tuple(self.metadata.get("radii", ()))
+
+    @property
+    def known_markup(self) -> Markup | None:
+        """The mark-up that the metadata name or hold, None where they do not or it is unknown."""
+        try:
+            return markup_of_facts(self.metadata)
+        except ValueError:
+            return None
 
     @property
     def decoders(self) -> dict[str, Float[np.ndarray, "n L 2"]]:
