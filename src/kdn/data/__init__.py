@@ -14,7 +14,11 @@ from kdn.data.dataset import CropDataset, init_worker, read_batches
 from kdn.data.dlib import read_dlib
 from kdn.data.fgnet import read_fgnet
 from kdn.data.fitted import read_300wlp, read_aflw2000
-from kdn.data.held_out import held_out_samples, training_and_validation
+from kdn.data.held_out import (
+    held_out_samples,
+    training_and_validation,
+    values_training_and_validation,
+)
 from kdn.data.ibug import read_ibug
 from kdn.data.merl_rav import read_merl_rav
 from kdn.data.occluders import Occluded
@@ -24,6 +28,7 @@ from kdn.data.sources import SOURCES, load_samples, source_markup, source_place
 from kdn.data.splits import Selection, join_samples, picture_names, split_by_picture
 from kdn.data.synthetic import SyntheticFaces
 from kdn.data.table import read_table
+from kdn.data.values import ValueDataset, sample_values, with_values
 from kdn.data.wflw import read_wflw
 
 __all__ = [
@@ -35,6 +40,7 @@ __all__ = [
     "Sample",
     "Selection",
     "SyntheticFaces",
+    "ValueDataset",
     "attribute_columns",
     "augment_pixels",
     "augmented_crop",
@@ -60,10 +66,13 @@ __all__ = [
     "read_pts",
     "read_table",
     "read_wflw",
+    "sample_values",
     "source_markup",
     "source_place",
     "split_by_picture",
     "tight_box",
     "training_and_validation",
+    "values_training_and_validation",
     "warp",
+    "with_values",
 ]
