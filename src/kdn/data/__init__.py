@@ -24,6 +24,7 @@ from kdn.data.sources import SOURCES, load_samples, source_markup, source_place
 from kdn.data.splits import Selection, join_samples, picture_names, split_by_picture
 from kdn.data.synthetic import SyntheticFaces
 from kdn.data.table import read_table
+from kdn.data.utkface import read_utkface
 from kdn.data.wflw import read_wflw
 
 __all__ = [
@@ -59,6 +60,7 @@ __all__ = [
     "read_merl_rav",
     "read_pts",
     "read_table",
+    "read_utkface",
     "read_wflw",
     "source_markup",
     "source_place",
