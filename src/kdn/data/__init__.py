@@ -11,6 +11,7 @@ from kdn.data.coco import read_coco
 from kdn.data.cofw import CofwFaces, read_cofw, read_cofw68
 from kdn.data.crop import crop_of_box, warp
 from kdn.data.dataset import CropDataset, init_worker, read_batches
+from kdn.data.disfa import DISFA_UNITS, read_disfa
 from kdn.data.dlib import read_dlib
 from kdn.data.fgnet import read_fgnet
 from kdn.data.fitted import read_300wlp, read_aflw2000
@@ -28,6 +29,7 @@ from kdn.data.utkface import read_utkface
 from kdn.data.wflw import read_wflw
 
 __all__ = [
+    "DISFA_UNITS",
     "SOURCES",
     "Augmentation",
     "CofwFaces",
@@ -53,6 +55,7 @@ __all__ = [
     "read_coco",
     "read_cofw",
     "read_cofw68",
+    "read_disfa",
     "read_dlib",
     "read_fgnet",
     "read_ibug",

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from kdn.data.coco import read_coco
 from kdn.data.cofw import read_cofw, read_cofw68
+from kdn.data.disfa import read_disfa
 from kdn.data.dlib import read_dlib
 from kdn.data.entries import settle
 from kdn.data.fgnet import read_fgnet
@@ -57,13 +58,14 @@ _KINDS: Mapping[str, _Kind] = {
     "coco": _Kind(read_coco, pictures=True),
     "table": _Kind(read_table, pictures=True),
     "utkface": _Kind(read_utkface, landmarks=False),
+    "disfa": _Kind(read_disfa, landmarks=False),
 }
 
 SOURCES = (
     *("FOLDER", "merl_rav:FOLDER", "300wlp:FOLDER", "300wlp-3d:FOLDER", "aflw2000:FOLDER"),
     *("wflw:LIST", "cofw:FILE.mat", "cofw68:FOLDER@FILE.mat", "fgnet:FOLDER"),
     *("dlib:FILE.xml", "coco:FILE.json", "table:FILE.csv", "table:FILE.parquet"),
-    *("utkface:FOLDER", "synthetic:COUNT:SEED"),
+    *("utkface:FOLDER", "disfa:FOLDER", "synthetic:COUNT:SEED"),
 )
 """What a source may be; `@FOLDER` behind a list, XML, JSON or table says where its pictures lie."""
 
