@@ -11,6 +11,7 @@ from kdn.data.coco import read_coco
 from kdn.data.cofw import CofwFaces, read_cofw, read_cofw68
 from kdn.data.crop import crop_of_box, warp
 from kdn.data.dataset import CropDataset, init_worker, read_batches
+from kdn.data.disfa import DISFA_UNITS, read_disfa
 from kdn.data.dlib import read_dlib
 from kdn.data.fgnet import read_fgnet
 from kdn.data.fitted import read_300wlp, read_aflw2000
@@ -28,10 +29,12 @@ from kdn.data.sources import SOURCES, load_samples, source_markup, source_place
 from kdn.data.splits import Selection, join_samples, picture_names, split_by_picture
 from kdn.data.synthetic import SyntheticFaces
 from kdn.data.table import read_table
+from kdn.data.utkface import read_utkface
 from kdn.data.values import ValueDataset, sample_values, with_values
 from kdn.data.wflw import read_wflw
 
 __all__ = [
+    "DISFA_UNITS",
     "SOURCES",
     "Augmentation",
     "CofwFaces",
@@ -58,6 +61,7 @@ __all__ = [
     "read_coco",
     "read_cofw",
     "read_cofw68",
+    "read_disfa",
     "read_dlib",
     "read_fgnet",
     "read_ibug",
@@ -65,6 +69,7 @@ __all__ = [
     "read_merl_rav",
     "read_pts",
     "read_table",
+    "read_utkface",
     "read_wflw",
     "sample_values",
     "source_markup",
