@@ -16,7 +16,7 @@ LAYERS = (
     ("train", "calibrate", "predict", "evaluate", "track", "figures", "lint", "outputs", "overlay"),
     ("occlusion",),
     ("calibration",),
-    ("model", "checkpoint", "predictions", "faces", "views", "recrop"),
+    ("model", "checkpoint", "predictions", "faces", "views", "recrop", "places"),
     ("heads", "networks", "data", "metrics", "detect", "boxes", "boundary", "recalibration"),
     ("density",),
     ("coordinates", "files", "grid", "images", "inputs", "markup", "models", "recipe"),

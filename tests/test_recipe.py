@@ -21,6 +21,7 @@ UNLIKE_DEFAULTS: dict[str, Any] = {
         "valid_fraction": 0.2,
         "height": 96,
         "width": 160,
+        "crop": "box",
         "context": 0.8,
         "workers": 2,
         "cache_mib": 64,

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 __all__ = [
     "AugmentRecipe",
+    "CropRule",
     "DataRecipe",
     "HeadName",
     "HeadRecipe",
@@ -24,6 +25,9 @@ __all__ = [
 
 HeadName = Literal["softlabel", "kdn_uniform", "kdn_gaussian", "kdn_adaptive", "gaussian"]
 """The heads there are."""
+
+CropRule = Literal["face", "box", "picture"]
+"""What a crop shows; see `kdn.data.framing.Framing`."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,11 @@ class DataRecipe:
         markup: Mark-up of the landmarks: a name, or a YAML file that describes yours.
         height: Rows of the crop, in crop pixels; a multiple of the network's stride.
         width: Columns of the crop, in crop pixels.
-        context: Side of the square that is shown of a face as a share of FAN's, which is about
-            2.05 times the mean side of its box; less shows the face larger.
+        crop: What a crop shows: `face` FAN's square of the face's box, `box` the box in the form
+            of the crop, `picture` the whole picture, which then needs no box.
+        context: How much a crop shows as a share of that: of FAN's square, whose side is about 2.05
+            times the mean side of the box, or of box or picture (1.25 is usual for bodies); less
+            shows the object larger.
         workers: Processes that prepare crops; 0 prepares them in the training process.
         cache_mib: Memory for decoded pictures, in MiB per process.
     """
@@ -52,6 +59,7 @@ class DataRecipe:
     markup: str = "face68"
     height: int = 128
     width: int = 128
+    crop: CropRule = "face"
     context: float = 1.0
     workers: int = 0
     cache_mib: int = 2048
@@ -66,6 +74,7 @@ class DataRecipe:
         _require(
             0 <= self.valid_fraction < 1, "data.valid_fraction", self.valid_fraction, "in [0, 1)"
         )
+        _require_choices(self, "data")
         _require(self.height > 0, "data.height", self.height, "positive")
         _require(self.width > 0, "data.width", self.width, "positive")
         _require(0 < self.context < float("inf"), "data.context", self.context, "positive")

@@ -14,6 +14,7 @@ from kdn.data.dataset import CropDataset, init_worker, read_batches
 from kdn.data.dlib import read_dlib
 from kdn.data.fgnet import read_fgnet
 from kdn.data.fitted import read_300wlp, read_aflw2000
+from kdn.data.framing import Framing, whole_box
 from kdn.data.held_out import held_out_samples, training_and_validation
 from kdn.data.ibug import read_ibug
 from kdn.data.merl_rav import read_merl_rav
@@ -31,6 +32,7 @@ __all__ = [
     "Augmentation",
     "CofwFaces",
     "CropDataset",
+    "Framing",
     "Occluded",
     "Sample",
     "Selection",
@@ -66,4 +68,5 @@ __all__ = [
     "tight_box",
     "training_and_validation",
     "warp",
+    "whole_box",
 ]
