@@ -7,6 +7,7 @@ every result. Each `Args:` entry below is also the help text of its flag.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import NoneType
@@ -41,7 +42,8 @@ class DataRecipe:
         valid: Sources of validation samples; empty to hold out `valid_fraction` of `train`.
         valid_fraction: Share of the training pictures held out for validation when `valid` is
             empty; all samples of one picture go to the same side.
-        markup: Mark-up of the landmarks: a name, or a YAML file that describes yours.
+        markup: Mark-up of the landmarks: a name, a YAML file that describes yours, or what such a
+            file would say, as a mapping; it is kept as JSON text.
         height: Rows of the crop, in crop pixels; a multiple of the network's stride.
         width: Columns of the crop, in crop pixels.
         crop: What a crop shows: `face` FAN's square of the face's box, `box` the box in the form
@@ -56,7 +58,7 @@ class DataRecipe:
     train: tuple[str, ...] | str = ()
     valid: tuple[str, ...] | str = ()
     valid_fraction: float = 0.1
-    markup: str = "face68"
+    markup: str | dict[str, Any] = "face68"
     height: int = 128
     width: int = 128
     crop: CropRule = "face"
@@ -74,6 +76,8 @@ class DataRecipe:
         _require(
             0 <= self.valid_fraction < 1, "data.valid_fraction", self.valid_fraction, "in [0, 1)"
         )
+        if isinstance(self.markup, Mapping):  # text, so that recipes can be keys
+            object.__setattr__(self, "markup", json.dumps(self.markup, default=str))
         _require_choices(self, "data")
         _require(self.height > 0, "data.height", self.height, "positive")
         _require(self.width > 0, "data.width", self.width, "positive")
