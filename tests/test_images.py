@@ -154,20 +154,51 @@ def test_a_palette_gives_its_colours_and_may_have_a_clear_one(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.tif"])
-@pytest.mark.parametrize("channels", [1, 3, 4])
-def test_sixteen_bits_are_divided_by_257(tmp_path, name, channels):
+@pytest.mark.parametrize("channels", [3, 4])
+def test_sixteen_bits_of_colour_are_divided_by_257(tmp_path, name, channels):
     shape = (ROWS, COLUMNS, channels)
     deep = np.random.default_rng(0).integers(0, 65536, shape, dtype=np.uint16)
     if channels == 4:
         deep[..., 3] = 65535
-    cv2.imwrite(str(tmp_path / name), deep[..., [2, 1, 0, 3][:channels]] if channels > 1 else deep)
+    cv2.imwrite(str(tmp_path / name), deep[..., [2, 1, 0, 3][:channels]])
     expected = np.array([[[round(Fraction(v, 257)) for v in p] for p in r] for r in deep.tolist()])
     expected = np.broadcast_to(expected[..., :3], (ROWS, COLUMNS, 3))
     np.testing.assert_array_equal(as_rgb(tmp_path / name), expected)
     np.testing.assert_array_equal(as_rgb(deep), expected)
-    if channels == 1:
-        with Image.open(tmp_path / name) as opened:
-            np.testing.assert_array_equal(as_rgb(opened), expected)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+@pytest.mark.parametrize(("low", "high"), [(0, 65535), (310, 4020), (900, 901)])
+def test_sixteen_bits_of_grey_are_stretched(tmp_path, name, low, high):
+    # 2400 pixels, of which two may lie below and two above: two dead ones and two bright ones do.
+    rng = np.random.default_rng(0)
+    deep = rng.integers(low, high + 1, (40, 60), dtype=np.uint16)
+    deep.flat[:2], deep.flat[2:4], deep.flat[4:6] = 0, 65535, (low, high)
+    cv2.imwrite(str(tmp_path / name), deep)
+    ordered = sorted(deep.ravel().tolist())
+    least, most = ordered[2], ordered[-3]
+    grey = [
+        round(Fraction(255 * (min(max(v, least), most) - least), most - least))
+        for v in deep.ravel().tolist()
+    ]
+    expected = np.repeat(np.array(grey).reshape(40, 60, 1), 3, axis=2)
+    with Image.open(tmp_path / name) as opened:
+        for found in (
+            as_rgb(tmp_path / name),
+            as_rgb(deep),
+            as_rgb(deep[..., None]),
+            as_rgb(opened),
+        ):
+            np.testing.assert_array_equal(found, expected)
+    assert (least, most) == (low, high) or high == 65535
+    assert {0, 255} <= set(grey)
+
+
+def test_sixteen_bits_of_grey_by_hand():
+    deep = np.array([[1000, 1500, 3000], [2000, 1001, 1000]], np.uint16)
+    expected = np.array([[0, 64, 255], [128, 0, 0]])  # 255·500/2000 = 63.75, 255·1000/2000 = 127.5
+    np.testing.assert_array_equal(as_rgb(deep), np.repeat(expected[..., None], 3, axis=2))
+    np.testing.assert_array_equal(as_rgb(np.full((4, 5), 2570, np.uint16)), 10)
 
 
 def test_cmyk_is_converted(tmp_path, rgb):
@@ -337,9 +368,9 @@ def test_a_pil_image_of_numbers(mode):
     values = np.random.default_rng(0).integers(0, 65536, (ROWS, COLUMNS))
     values.flat[:2] = 0, 65535
     numbers = (values / 65535).astype(np.float32) if mode == "F" else values.astype(np.int32)
-    np.testing.assert_array_equal(
-        as_rgb(Image.fromarray(numbers)), as_rgb(values.astype(np.uint16))
-    )
+    given = values / 257 if mode == "F" else values
+    expected = as_rgb(np.rint(given).astype(np.uint8 if mode == "F" else np.uint16))
+    np.testing.assert_array_equal(as_rgb(Image.fromarray(numbers)), expected)
     with pytest.raises(ValueError, match="must lie in"):
         as_rgb(Image.fromarray(numbers + numbers.dtype.type(1)))
 

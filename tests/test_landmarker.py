@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from kdn.checkpoint import save_model
-from kdn.data import CropDataset, SyntheticFaces
+from kdn.data import CropDataset, Sample, SyntheticFaces
 from kdn.detect import Detection
 from kdn.faces import face_score
 from kdn.landmarker import Landmarker, load
@@ -242,3 +242,75 @@ def test_the_crop_is_the_one_that_was_trained_on(model):
     matrix = data[0]["crop_to_image"].numpy()
     points = expected.double().numpy() @ matrix[:, :2].T + matrix[:, 2]
     np.testing.assert_allclose(face.landmarks, points, atol=1e-3)
+
+
+# Models of other things than faces
+
+
+def model_cropping(crop: str, **data) -> Landmarker:
+    """Return a landmarker for crops of boxes or whole pictures; five points, not square."""
+    size = {"height": 32, "width": 48, "markup": "face5", **data}
+    recipe = replace(RECIPE, data=DataRecipe(crop=crop, **size))  # pyright: ignore[reportArgumentType]
+    torch.manual_seed(0)
+    return Landmarker(build_model(recipe).eval(), mirror=False)
+
+
+def five(sample: Sample) -> Sample:
+    """Return a sample with five of its landmarks, which is all that predict looks at."""
+    return replace(
+        sample,
+        landmarks=sample.landmarks[:5],
+        valid=sample.valid[:5],
+        visible=sample.visible[:5],
+        alternatives=None,
+    )
+
+
+@pytest.mark.parametrize("crop", ["box", "picture"])
+def test_other_things_are_what_predict_gives(crop):
+    model, samples = model_cropping(crop, context=1.2), [five(sample) for sample in FACES]
+    expected, _ = predict(model.model, samples)
+    for index, sample in enumerate(samples):
+        boxes = None if crop == "picture" else [sample.bbox]
+        (face,) = model(sample.read(), boxes)
+        np.testing.assert_allclose(face.landmarks, expected.landmarks[index], atol=1e-3)
+        height, width = sample.size()
+        whole = (-0.5, -0.5, width - 0.5, height - 0.5)
+        assert face.bbox == (sample.bbox if boxes else whole)
+        assert math.isnan(face.detection) is (crop == "box")
+        (seen,) = Landmarker(model.model, mirror=False, views=(1.0, 1.0))(sample.read(), boxes)
+        np.testing.assert_allclose(seen.density.mean, face.density.mean, atol=1e-3)
+
+
+def test_whole_pictures_have_no_boxes_and_no_detector():
+    def find(image):
+        raise AssertionError("asked")
+
+    model, picture = model_cropping("picture"), FACES[1].read()
+    for detector in ("auto", "haar", "none", find):
+        (face,) = model(picture, detector=detector, again=True)
+        assert face.detection == 1
+    assert [len(faces) for faces in model([picture, picture[:40]])] == [1, 1]
+    for boxes in (boxes_of(1), []):
+        with pytest.raises(ValueError, match="boxes must be None for a model of whole pictures"):
+            model(picture, boxes)
+
+
+def test_boxes_of_other_things_are_asked_for(monkeypatch):
+    model, picture = model_cropping("box"), FACES[1].read()
+    with pytest.raises(ValueError, match="boxes must be given for this model"):
+        model(picture)
+    (face,) = model(picture, detector="none")
+    assert face.bbox == (-0.5, -0.5, picture.shape[1] - 0.5, picture.shape[0] - 0.5)
+    monkeypatch.setattr("kdn.landmarker.can_follow", lambda face: True)
+    monkeypatch.setattr("kdn.landmarker.poor_crop", lambda face, context: True)
+    box = boxes_of(1)[1]
+    (moved,) = model(picture, [box], again=True)
+    assert moved.bbox != box
+    assert model(picture, [box])[0].bbox == box
+
+
+def test_whole_pictures_and_boxes_are_not_looked_at_together():
+    whole, boxed = model_cropping("picture").model, model_cropping("box").model
+    with pytest.raises(ValueError, match=r"one data\.crop, got picture, box"):
+        Landmarker(whole, others=[boxed])

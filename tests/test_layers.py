@@ -16,7 +16,7 @@ LAYERS = (
     ("train", "calibrate", "predict", "evaluate", "track", "figures", "lint", "outputs", "overlay"),
     ("occlusion",),
     ("calibration",),
-    ("model", "value_model", "checkpoint", "predictions", "faces", "views", "recrop"),
+    ("model", "value_model", "checkpoint", "predictions", "faces", "views", "recrop", "places"),
     ("picture_model",),
     ("heads", "networks", "data", "metrics", "detect", "boxes", "boundary", "recalibration"),
     ("density",),

@@ -73,6 +73,22 @@ def test_a_model_and_its_predictions_need_no_file_of_the_markup(run, capsys):
     assert columns["blur"] == [i % 2 == 0 for i in range(12)]
 
 
+def test_a_recipe_that_holds_its_markup_is_all_that_is_written(run, tmp_path):
+    lines = [f"  train: 'table:{run}/faces.csv'", "  height: 32", "  width: 48", "  markup:"]
+    lines += [f"    {line}" for line in PAGE.splitlines()]
+    network = "network: {features: 8, depth: 1}\noptimise: {epochs: 1, batch: 4}\n"
+    (tmp_path / "all.yaml").write_text("\n".join(["data:", *lines, network]))
+    command = ["train", "--recipe", f"{tmp_path}/all.yaml", "--out", f"{tmp_path}/run", "--quiet"]
+    assert main(command) == 0
+    assert main([*command, "--resume"]) == 0
+    again = ["--recipe", f"{tmp_path}/run/recipe.json", "--out", f"{tmp_path}/other", "--quiet"]
+    assert main(["train", *again]) == 0
+    for name in ("run", "other"):
+        markup = kdn.load(f"{tmp_path}/{name}/best.safetensors").markup
+        assert markup.names[2] == "nose tip"
+        assert markup.eyes == ((0,), (1,))
+
+
 def test_labels_of_any_source_score_other_systems(run, tmp_path, capsys):
     faces = load_samples(f"table:{run}/faces.csv", None)
     lines = ["id," + ",".join(f"{axis}{i}" for i in range(5) for axis in "xy")]

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 import unchecked
+from kdn.markup import markup_named
 from kdn.recipe import DataRecipe, HeadRecipe, NetworkRecipe, OptimiseRecipe, Recipe
 
 ROOT = Path(__file__).parents[1]
@@ -21,6 +22,7 @@ UNLIKE_DEFAULTS: dict[str, Any] = {
         "valid_fraction": 0.2,
         "height": 96,
         "width": 160,
+        "crop": "box",
         "context": 0.8,
         "workers": 2,
         "cache_mib": 64,
@@ -102,6 +104,22 @@ def test_what_is_given_arrives_and_the_rest_keeps_its_default() -> None:
     other = unlike_defaults()
     assert (other.data.height, other.data.width) == (96, 160)
     assert other.data.train == ("faces/a", "synthetic:10:3")
+
+
+def test_a_markup_may_stand_in_the_recipe() -> None:
+    inline = {"name": "leg", "names": ["hip", "left", "right"], "flip": [["left", "right"]]}
+    recipe = Recipe.of_dict({"data": {"markup": inline}})
+    values = json.loads(json.dumps(recipe.as_dict()))
+    assert {recipe: "found"}[Recipe.of_dict(values)] == "found"
+    for given in (recipe.data.markup, inline):
+        markup = markup_named(given)
+        assert (markup.name, markup.flip) == ("leg", (0, 2, 1))
+    with pytest.raises(ValueError, match="markup: eye: no such field"):
+        markup_named({**inline, "eye": []})
+    with pytest.raises(ValueError, match="markup: is no JSON"):
+        markup_named("{name: leg")
+    with pytest.raises(ValueError, match="name: face5 is the package's own"):
+        markup_named({**inline, "name": "face5"})
 
 
 def test_a_recipe_cannot_be_changed_and_can_be_a_key() -> None:

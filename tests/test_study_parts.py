@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from kdn.data import Sample, SyntheticFaces, crop_of_box, tight_box
+from kdn.data import Framing, Sample, SyntheticFaces, crop_of_box, tight_box
 from kdn.grid import Grid
 from kdn.markup import FACE68
 from kdn.metrics import crop_log_prob
@@ -153,8 +153,8 @@ def faces(count: int) -> list[Sample]:
 
 
 def test_the_floor_of_each_decoder():
-    given, size = faces(12), {"height": 64, "width": 96, "stride": 4}
-    floor, cell = decode_floor(given, **size), cell_share(given, **size)
+    given, framing = faces(12), Framing("face", height=64, width=96)
+    floor, cell = decode_floor(given, framing, stride=4), cell_share(given, framing, stride=4)
     # A point anywhere within a square cell is 0.38260 of its side from the centre on average,
     # and half of that from the centre of the quarter of the cell that holds it.
     inside = 0.5 * (math.sqrt(2) + math.log(1 + math.sqrt(2))) / 3
@@ -166,14 +166,15 @@ def test_the_floor_of_each_decoder():
     face = given[0]
     crop = crop_of_box(face.bbox, height=64, width=96)
     (x0, y0, x1, y1), side = face.bbox, 4 * float(crop.linear[0, 0])
-    one = cell_share(given[:1], **size)
+    one = cell_share(given[:1], framing, stride=4)
     assert one == pytest.approx(100 * side / math.sqrt((x1 - x0) * (y1 - y0)))
-    assert cell_share(given, context=0.75, **size) == pytest.approx(0.75 * cell)
-    close = decode_floor(given, context=0.75, **size)
+    near = replace(framing, context=0.75)
+    assert cell_share(given, near, stride=4) == pytest.approx(0.75 * cell)
+    close = decode_floor(given, near, stride=4)
     # The mean of 804 distances has a standard error of 1.3 %.
     assert close["argmax"] / (0.75 * cell) == pytest.approx(inside, rel=0.04)
     with pytest.raises(ValueError, match="samples"):
-        decode_floor([], **size)
+        decode_floor([], framing, stride=4)
 
 
 def test_a_perfect_density_is_a_gaussian_about_the_point():
@@ -375,5 +376,7 @@ def test_the_page_shows_names_as_they_are(tmp_path):
 
 
 def test_synthetic_faces_have_a_floor_too():
-    floor = decode_floor(SyntheticFaces(5, seed=1)[:5], height=64, width=64, stride=4)
+    floor = decode_floor(
+        SyntheticFaces(5, seed=1)[:5], Framing("face", height=64, width=64), stride=4
+    )
     assert floor["argmax"] > floor["quarter"] > floor["mode"]

@@ -129,7 +129,7 @@ class _Work:
     def pictures(self, files: Sequence[str]) -> None:
         """Do some pictures together: their faces share the passes through the network."""
         read: dict[str, Picture] = {}
-        asked: dict[str, list[Box]] = {}
+        asked: dict[str, list[Box] | None] = {}
         for file in files:
             try:
                 picture = as_rgb(file)
@@ -147,8 +147,10 @@ class _Work:
         for file, faces in zip(named, found, strict=True):
             self._picture(file, read[file], self.judged(faces))
 
-    def _boxes(self, file: str, picture: Picture) -> list[Box]:
-        """Return the boxes of a picture: those that were given, else the detector's."""
+    def _boxes(self, file: str, picture: Picture) -> list[Box] | None:
+        """Return the boxes of a picture, given or the detector's; None where it is one object."""
+        if self.model.whole:
+            return None
         if file not in self.boxes:
             return [found.bbox for found in self.detector(picture)]
         height, width = picture.shape[:2]
@@ -180,9 +182,9 @@ class _Work:
             with ExitStack() as stack:
                 film = None if self.drawing is None else _Film(self.drawing, entry.name, stack)
                 for number, (time, picture) in enumerate(read_frames(source, problems=problems)):
-                    tracked = tracker.update(picture, time=time)
-                    faces = self.judged([found.face for found in tracked])
-                    tracks = tuple(found.track for found in tracked)
+                    found = self._seen(tracker, picture, time)
+                    faces = self.judged([face for _, face in found])
+                    tracks = tuple(track for track, _ in found)
                     self._frame(entry.name, number, time, picture, faces, tracks)
                     if film is not None:
                         film.add(time, picture, faces)
@@ -190,6 +192,12 @@ class _Work:
             problems.append(str(error))
         for problem in problems:
             self.fail(entry.name, problem)
+
+    def _seen(self, tracker: FaceTracker, picture: Picture, time: float) -> list[tuple[int, Face]]:
+        """Return the faces of a frame with their tracks; a whole picture is not followed."""
+        if self.model.whole:
+            return list(enumerate(self.model(picture, batch=self.batch)))
+        return [(found.track, found.face) for found in tracker.update(picture, time=time)]
 
     def _called(self, image: Picture, boxes: Sequence[Box]) -> list[Face]:
         return self.model(image, boxes, again=False, batch=self.batch)

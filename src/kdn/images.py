@@ -51,7 +51,11 @@ def as_rgb(image: str | Path | Image.Image | Shaped[np.ndarray, "..."]) -> Rgb:
     * `(h, w, 3)` is RGB (what OpenCV itself reads is BGR: turn it round first);
     * `(h, w, 4)` is RGB and alpha, laid on `BACKGROUND`: `α·colour + (1 − α)·BACKGROUND`;
     * `uint8` stays as it is, and an RGB array in C order is returned itself, not copied;
-    * `uint16` is divided by 257 and rounded, so that 65535 becomes 255;
+    * `uint16` in colour is divided by 257 and rounded, so that 65535 becomes 255; in grey, where
+      scanners and X-ray detectors use as much of the 16 bits as they please, it is stretched from
+      the picture's own range: with `low` and `high` the values that at most a thousandth of the
+      pixels lie below and above, `255·(v − low)/(high − low)`, cut to 0 and 255 and rounded (a
+      picture of one value is divided by 257);
     * `float16`, `float32` and `float64` must lie in [0, 1], are multiplied by 255 and rounded.
 
     Args:
@@ -252,9 +256,10 @@ def _of_array(image: np.ndarray) -> Rgb:
             "image must have shape (h, w), (h, w, 1), (h, w, 3) or (h, w, 4) and at least one "
             f"pixel, got {image.shape}"
         )
+    if image.ndim == 2 or image.shape[2] == 1:
+        grey = _stretched(image) if image.dtype == np.uint16 else _eight_bits(image)
+        return cv2.cvtColor(np.ascontiguousarray(grey), cv2.COLOR_GRAY2RGB)
     eight = np.ascontiguousarray(_eight_bits(image))
-    if eight.ndim == 2 or eight.shape[2] == 1:
-        return cv2.cvtColor(eight, cv2.COLOR_GRAY2RGB)
     return _laid_on_background(eight) if eight.shape[2] == 4 else eight
 
 
@@ -276,6 +281,18 @@ def _eight_bits(image: np.ndarray) -> np.ndarray:
         raise ValueError(f"image must have type uint8, uint16 or float, got {image.dtype}")
     # OpenCV rounds as it goes; NumPy would hold a 100-megapixel picture in float64 on the way.
     return cv2.convertScaleAbs(np.ascontiguousarray(image), alpha=scale).reshape(image.shape)
+
+
+def _stretched(image: np.ndarray) -> np.ndarray:
+    """Return a grey picture of 16 bits with its own range stretched over 8."""
+    below = np.cumsum(np.bincount(image.ravel(), minlength=65536))  # pixels up to each value
+    spared = image.size // 1000
+    low = int(np.searchsorted(below, spared, side="right"))
+    high = int(np.searchsorted(below, image.size - spared))
+    if low == high:
+        return _eight_bits(image)
+    values = 255.0 * (np.arange(65536) - low) / (high - low)
+    return np.rint(np.clip(values, 0.0, 255.0)).astype(np.uint8)[image]
 
 
 def _laid_on_background(image: UInt8[np.ndarray, "height width 4"]) -> Rgb:

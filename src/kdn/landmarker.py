@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -14,16 +13,17 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from kdn.checkpoint import load_model
-from kdn.data import crop_of_box, warp
+from kdn.data import Framing, warp
 from kdn.density import GaussianDensity, KernelDensity, MappedDensity, decode
 from kdn.density.combined import CombinedDensity
 from kdn.density.lattice import rows_of
-from kdn.detect import Detection, Detector, detector_named
+from kdn.detect import Detector
 from kdn.faces import Box, Face, face_score
 from kdn.grid import Affine
 from kdn.images import as_rgb
 from kdn.markup import Markup
 from kdn.model import LandmarkModel
+from kdn.places import Place, places_of
 from kdn.recalibration import Recalibration
 from kdn.recrop import can_follow, poor_crop
 from kdn.views import Looks, views_of
@@ -81,15 +81,6 @@ def load(
     )
 
 
-@dataclass(frozen=True)
-class _Place:
-    """A face that is to be found: in which picture, where, and what the detector said."""
-
-    image: int
-    bbox: Box
-    detection: float
-
-
 class Landmarker:
     """Finds faces and their landmarks in pictures.
 
@@ -118,6 +109,7 @@ class Landmarker:
         self.model = model
         self.facts = dict(facts or {})
         self.mirror = model.can_mirror if mirror is None else mirror
+        self.framing = Framing.of_recipe(model.recipe.data)
         self._looks = Looks((model, *others), views_of(views), combine, mirror)
         # Levels are those of one model's densities; those of several looks are not fitted.
         single = self._looks.single
@@ -128,13 +120,18 @@ class Landmarker:
         """What the landmarks are."""
         return self.model.markup
 
+    @property
+    def whole(self) -> bool:
+        """Whether each picture is one object, so that there are neither boxes nor detectors."""
+        return self.framing.crop == "picture"
+
     @overload
     def __call__(
         self,
         images: str | Path | np.ndarray,
         boxes: Sequence[Box] | None = None,
         *,
-        detector: str | Detector = "haar",
+        detector: str | Detector = "auto",
         again: bool | None = None,
         batch: int = 16,
     ) -> list[Face]: ...
@@ -145,7 +142,7 @@ class Landmarker:
         images: list[Any] | tuple[Any, ...],
         boxes: Sequence[Sequence[Box] | None] | None = None,
         *,
-        detector: str | Detector = "haar",
+        detector: str | Detector = "auto",
         again: bool | None = None,
         batch: int = 16,
     ) -> list[list[Face]]: ...
@@ -155,7 +152,7 @@ class Landmarker:
         images: Any,
         boxes: Any = None,
         *,
-        detector: str | Detector = "haar",
+        detector: str | Detector = "auto",
         again: bool | None = None,
         batch: int = 16,
     ) -> Any:
@@ -167,17 +164,21 @@ class Landmarker:
             images: A path, a PIL image, or an array `(h, w, 3)` (also grey or with alpha), or a
                 list of them.
             boxes: Boxes `(x0, y0, x1, y1)` about the landmarks of each face, image px; for a list
-                of pictures, a list of such lists. None to ask the detector.
-            detector: `haar`, `yunet:FILE`, `none` (the whole picture is a face), or any function
-                from an RGB array to detections; asked where no boxes are given.
+                of pictures, a list of such lists. None to ask the detector; there are none for a
+                model of whole pictures (`data.crop: picture`).
+            detector: `auto` (see `kdn.detect.detector_for`), `haar`, `yunet:FILE`, `none` (the
+                whole picture is a face, or what else the model is for), or any function from an RGB
+                array to detections; asked where no boxes are given, never for whole pictures.
             again: Crop again by the box of the landmarks that were found. True: every face, once;
-                None: where that box is another than the one that was cropped by or a landmark
-                lies at the edge of the crop, up to three times; False: never.
+                None: a face where that box is another than the one that was cropped by or a
+                landmark lies at the edge of the crop, up to three times, other objects never, as
+                their boxes need not be those of landmarks; False: never. Whole pictures never are.
             batch: Crops per pass through the network.
 
         Raises:
             FileNotFoundError: If a picture is not there.
-            ValueError: If a picture cannot be read or a box has no area; the message names it.
+            ValueError: If a picture cannot be read or a box has no area, the message names it; or
+                if there are boxes for whole pictures, or none where they are needed.
         """
         if isinstance(images, (list, tuple)):
             given = [None] * len(images) if boxes is None else list(boxes)
@@ -197,17 +198,12 @@ class Landmarker:
         batch: int,
     ) -> list[list[Face]]:
         """Return the faces of each picture, in the order of boxes or detections."""
-        find = detector_named(detector) if isinstance(detector, str) else detector
-        places = [
-            _Place(index, box, score)
-            for index, (picture, given) in enumerate(zip(pictures, boxes, strict=True))
-            for box, score in _asked(picture, given, find)
-        ]
-        context = self.model.recipe.data.context
+        places = places_of(pictures, boxes, detector, self.framing.crop)
         faces = list(self._found(pictures, places, batch))
-        waiting = [] if again is False else [i for i, face in enumerate(faces) if can_follow(face)]
+        follows = again is not False and not self.whole and (again or self.framing.crop == "face")
+        waiting = [i for i, face in enumerate(faces) if can_follow(face)] if follows else []
         for _ in range(1 if again else _PASSES):
-            poor = [i for i in waiting if again or poor_crop(faces[i], context)]
+            poor = [i for i in waiting if again or poor_crop(faces[i], self.framing.context)]
             moved = [replace(places[i], bbox=faces[i].landmark_box) for i in poor]
             waiting = []
             for index, face in zip(poor, self._found(pictures, moved, batch), strict=True):
@@ -219,18 +215,18 @@ class Landmarker:
             result[place.image].append(face)
         return result
 
-    def _found(
-        self, pictures: list[np.ndarray], places: list[_Place], batch: int
-    ) -> Iterator[Face]:
+    def _found(self, pictures: list[np.ndarray], places: list[Place], batch: int) -> Iterator[Face]:
         """Yield the face of each place, the network seeing `batch` crops at a time."""
-        data = self.model.recipe.data
-        size = {"height": data.height, "width": data.width}
+        size = {"height": self.framing.height, "width": self.framing.width}
         for start in range(0, len(places), batch):
             some = places[start : start + batch]
             if not self._looks.single:
                 yield from self._combined([pictures[place.image] for place in some], some)
                 continue
-            maps = [crop_of_box(place.bbox, context=data.context, **size) for place in some]
+            maps = [
+                self.framing.crop_to_image(place.bbox, pictures[place.image].shape[:2])
+                for place in some
+            ]
             crops = [
                 warp(pictures[place.image], crop_to_image, **size)
                 for place, crop_to_image in zip(some, maps, strict=True)
@@ -246,7 +242,7 @@ class Landmarker:
                     own = rows_of(density, slice(row * count, (row + 1) * count))
                     yield self._face(own, points[row], place, crop_to_image)
 
-    def _combined(self, pictures: list[np.ndarray], places: list[_Place]) -> Iterator[Face]:
+    def _combined(self, pictures: list[np.ndarray], places: list[Place]) -> Iterator[Face]:
         """Yield the face of each place from the densities of several looks."""
         with torch.no_grad():
             densities = self._looks.densities(pictures, [place.bbox for place in places])
@@ -260,7 +256,7 @@ class Landmarker:
         self,
         density: KernelDensity | GaussianDensity,
         points: Float[Tensor, "L 2"],
-        place: _Place,
+        place: Place,
         crop_to_image: Affine,
     ) -> Face:
         """Return one face, moved from crop to image pixels."""
@@ -271,7 +267,7 @@ class Landmarker:
         self,
         mapped: MappedDensity | CombinedDensity,
         landmarks: Float[np.ndarray, "L 2"],
-        place: _Place,
+        place: Place,
     ) -> Face:
         """Return one face from densities and points in image pixels."""
         uncertainty = mapped.uncertainty_length.double().cpu().numpy()
@@ -287,21 +283,3 @@ class Landmarker:
             recalibration=self._recalibration,
         )
         return replace(face, score=face_score(uncertainty, face.landmark_box))
-
-
-def _asked(
-    picture: np.ndarray, given: Sequence[Sequence[float]] | None, find: Detector
-) -> list[tuple[Box, float]]:
-    """Return the boxes of a picture with what the detector said of them."""
-    if given is not None:
-        return [(_box(box), math.nan) for box in given]
-    found: list[Detection] = find(picture)
-    return [(detection.bbox, detection.score) for detection in found]
-
-
-def _box(box: Sequence[float]) -> Box:
-    """Return a box as plain numbers."""
-    if len(box) != 4:
-        raise ValueError(f"boxes must be (x0, y0, x1, y1), got {tuple(box)}")
-    x0, y0, x1, y1 = (float(value) for value in box)
-    return x0, y0, x1, y1

@@ -7,6 +7,7 @@ every result. Each `Args:` entry below is also the help text of its flag.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import NoneType
@@ -14,6 +15,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 __all__ = [
     "AugmentRecipe",
+    "CropRule",
     "DataRecipe",
     "Decoder",
     "HeadName",
@@ -40,6 +42,9 @@ HeadName = Literal[
 Decoder = Literal["default", "argmax", "quarter", "mean", "local_mean", "mode", "median"]
 """Which point of a density may be the prediction."""
 
+CropRule = Literal["face", "box", "picture"]
+"""What a crop shows; see `kdn.data.framing.Framing`."""
+
 
 @dataclass(frozen=True)
 class DataRecipe:
@@ -52,11 +57,15 @@ class DataRecipe:
         valid: Sources of validation samples; empty to hold out `valid_fraction` of `train`.
         valid_fraction: Share of the training pictures held out for validation when `valid` is
             empty; all samples of one picture go to the same side.
-        markup: Mark-up of the landmarks: a name, or a YAML file that describes yours.
+        markup: Mark-up of the landmarks: a name, a YAML file that describes yours, or what such a
+            file would say, as a mapping; it is kept as JSON text.
         height: Rows of the crop, in crop pixels; a multiple of the network's stride.
         width: Columns of the crop, in crop pixels.
-        context: Side of the square that is shown of a face as a share of FAN's, which is about
-            2.05 times the mean side of its box; less shows the face larger.
+        crop: What a crop shows: `face` FAN's square of the face's box, `box` the box in the form
+            of the crop, `picture` the whole picture, which then needs no box.
+        context: How much a crop shows as a share of that: of FAN's square, whose side is about 2.05
+            times the mean side of the box, or of box or picture (1.25 is usual for bodies); less
+            shows the object larger.
         workers: Processes that prepare crops; 0 prepares them in the training process.
         cache_mib: Memory for decoded pictures, in MiB per process.
     """
@@ -64,9 +73,10 @@ class DataRecipe:
     train: tuple[str, ...] | str = ()
     valid: tuple[str, ...] | str = ()
     valid_fraction: float = 0.1
-    markup: str = "face68"
+    markup: str | dict[str, Any] = "face68"
     height: int = 128
     width: int = 128
+    crop: CropRule = "face"
     context: float = 1.0
     workers: int = 0
     cache_mib: int = 2048
@@ -81,6 +91,9 @@ class DataRecipe:
         _require(
             0 <= self.valid_fraction < 1, "data.valid_fraction", self.valid_fraction, "in [0, 1)"
         )
+        if isinstance(self.markup, Mapping):  # text, so that recipes can be keys
+            object.__setattr__(self, "markup", json.dumps(self.markup, default=str))
+        _require_choices(self, "data")
         _require(self.height > 0, "data.height", self.height, "positive")
         _require(self.width > 0, "data.width", self.width, "positive")
         _require(0 < self.context < float("inf"), "data.context", self.context, "positive")

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from kdn.data import warp
-from kdn.data.crop import square_of_box
+from kdn.data import Framing, warp
 from kdn.density import GaussianDensity, MappedDensity, mixture, product
 from kdn.density.lattice import rows_of
 from kdn.faces import Box
@@ -28,11 +27,11 @@ COMBINATIONS = {"mixture": mixture, "product": product}
 
 @dataclass(frozen=True)
 class View:
-    """One crop of a face.
+    """One crop of a face, or of whatever else the model is for.
 
     Args:
-        scale: Side of the square that is shown, as a share of the usual one.
-        right: How far the square is moved to the right, as a share of its usual side.
+        scale: Side of what is shown, as a share of the usual one.
+        right: How far that is moved to the right, as a share of its usual shorter side.
         down: How far it is moved down, likewise.
 
     Raises:
@@ -47,15 +46,19 @@ class View:
         if not self.scale > 0:
             raise ValueError(f"views must have scales above 0, got {self.scale}")
 
-    def crop_to_image(self, bbox: Box, data: DataRecipe) -> Affine:
-        """Return the crop → image map of a face; the usual one is `kdn.data.crop_of_box`'s."""
-        (x, y), side = square_of_box(bbox, data.context)
-        return Affine.of_crop(
-            centre=(x + self.right * side, y + self.down * side),
-            scale=self.scale * side / min(data.height, data.width),
-            height=data.height,
-            width=data.width,
-        )
+    def crop_to_image(
+        self, bbox: Box, data: DataRecipe, picture: tuple[int, int] | None = None
+    ) -> Affine:
+        """Return the crop → image map of a box; the usual one is `kdn.data.Framing`'s.
+
+        Args:
+            bbox: Image pixels.
+            data: Of the model's recipe.
+            picture: Height and width of the picture; needed where crops are whole pictures.
+        """
+        framing = Framing.of_recipe(data)
+        shift = (self.right, self.down)
+        return framing.crop_to_image(bbox, picture, scale=self.scale, shift=shift)
 
 
 def views_of(views: Sequence[float | Sequence[float] | View]) -> tuple[View, ...]:
@@ -107,7 +110,10 @@ def densities_of_views(
         data, device = model.recipe.data, model.mean.device
         size = {"height": data.height, "width": data.width}
         for view in views:
-            maps = [view.crop_to_image(box, data) for box in boxes]
+            maps = [
+                view.crop_to_image(box, data, picture.shape[:2])
+                for box, picture in zip(boxes, pictures, strict=True)
+            ]
             crops = [warp(p, a, **size) for p, a in zip(pictures, maps, strict=True)]
             stacked = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous().to(device)
             crop_to_image = Affine(
@@ -148,6 +154,9 @@ class Looks:
         names = [model.markup.name for model in models]
         if len(set(names)) > 1:
             raise ValueError(f"model must be of one mark-up, got {', '.join(names)}")
+        rules = dict.fromkeys(model.recipe.data.crop for model in models)
+        if len(rules) > 1 and "picture" in rules:
+            raise ValueError(f"model must have one data.crop, got {', '.join(rules)}")
         self.models, self.views, self.combine = tuple(models), tuple(views), combine
         self.mirror = [model.can_mirror if mirror is None else mirror for model in models]
 

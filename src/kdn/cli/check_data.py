@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Literal
 
 from kdn.cli.command import Command
+from kdn.recipe import CropRule
 
 __all__ = ["CHECK_DATA"]
 
@@ -18,6 +20,7 @@ def _check_data(
     markup: str | None = None,
     sheet: Path | None = None,
     sheet_faces: int = 48,
+    crop: Literal["face", "box", "picture"] = "face",
     json_file: Path | None = None,
     quiet: bool = False,
 ) -> int:
@@ -28,6 +31,8 @@ def _check_data(
         markup: Mark-up of the landmarks, a name or a YAML file; each data set's own by default.
         sheet: Draw faces with their labels into this .jpg or .png file.
         sheet_faces: How many faces of each source are drawn, chosen by chance.
+        crop: What is shown on the sheet: face a square about the face, box the box, picture the
+            whole picture.
         json_file: Write what was found here too, as JSON.
         quiet: No progress on screen.
     """
@@ -47,7 +52,7 @@ def _check_data(
         with replacing(json_file) as temporary:
             temporary.write_text(json.dumps(as_json(report), indent=2) + "\n", encoding="utf-8")
     if sheet is not None:
-        _draw(sources, markup, sheet, sheet_faces)
+        _draw(sources, markup, sheet, sheet_faces, crop)
     print(as_text(report))
     problems = [line for source in report.sources for line in source.problems]
     for problem in problems:
@@ -55,7 +60,7 @@ def _check_data(
     return 1 if problems else 0
 
 
-def _draw(sources: list[str], markup: str | None, sheet: Path, count: int) -> None:
+def _draw(sources: list[str], markup: str | None, sheet: Path, count: int, crop: CropRule) -> None:
     """Draw faces of each source below those of the one before."""
     import cv2
     import numpy as np
@@ -73,7 +78,7 @@ def _draw(sources: list[str], markup: str | None, sheet: Path, count: int) -> No
         )
         if len(samples):
             known = source_markup(source, samples) if markup is None else markup_named(markup)
-            parts.append(contact_sheet(samples, known, count=count, problems=said))
+            parts.append(contact_sheet(samples, known, count=count, crop=crop, problems=said))
     if not parts:
         raise ValueError(f"{sheet}: there is no face to draw")
     width = max(part.shape[1] for part in parts)

@@ -20,7 +20,7 @@ from kdn.cli.command import Command
 from kdn.cli.labelled import Labelled
 from kdn.cli.listing import Listing
 from kdn.data.pts import PICTURE_SUFFIXES
-from kdn.detect import detector_named
+from kdn.detect import detector_for
 from kdn.faces import Face, length_of
 from kdn.inputs import Input, expand_inputs
 from kdn.landmarker import load
@@ -44,7 +44,7 @@ def _predict(
     abstain: str | None = None,
     tau: str = "5%",
     boxes: Path | None = None,
-    detector: str = "haar",
+    detector: str = "auto",
     overwrite: bool = False,
     decoder: str = "default",
     batch: int = 16,
@@ -73,7 +73,8 @@ def _predict(
             probability than this, 0 to 1, by their own density.
         tau: What is too large an error for --abstain, pixels or a share such as 5% of the face.
         boxes: A CSV or JSON file with face boxes; other pictures go to the detector.
-        detector: haar, yunet:FILE, or none for pictures that are one face each.
+        detector: haar, yunet:FILE, or none for pictures that are one face (or whatever the model
+            is for) each; auto is haar for faces, and nothing for whole pictures.
         overwrite: Replace .pts files and overlays of an earlier run.
         decoder: default, argmax, quarter, mean, local_mean or mode (labelled data).
         batch: Pictures, and crops, at a time.
@@ -118,6 +119,8 @@ def _predict(
         combine=combine,
         calibrated=calibrated,
     )
+    if boxes is not None and landmarker.whole:
+        raise ValueError("--boxes: this model looks at whole pictures (data.crop: picture)")
     listed = expand_inputs(inputs or [], stdin=sys.stdin)
     names = [entry.name for entry in listed if entry.kind != "missing"]
     summary = Summary(abstaining=abstain is not None)
@@ -151,7 +154,7 @@ def _predict(
                 landmarker,
                 listed,
                 outputs,
-                detector=detector_named(detector),
+                detector=detector_for(detector, landmarker.framing.crop),
                 boxes=given,
                 drawing=drawing,
                 batch=batch,

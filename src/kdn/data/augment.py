@@ -9,12 +9,19 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float64, UInt8
 
-from kdn.data.crop import square_of_box
+from kdn.data.framing import Framing
 from kdn.data.sample import Box
 from kdn.grid import Affine
 from kdn.recipe import AugmentRecipe
 
-__all__ = ["Augmentation", "augment_pixels", "augmented_crop", "draw_augmentation", "occluded"]
+__all__ = [
+    "Augmentation",
+    "augment_pixels",
+    "augmented_crop",
+    "draw_augmentation",
+    "occluded",
+    "varied_crop",
+]
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,8 @@ def augmented_crop(
 ) -> Affine:
     """Return the crop → image map of a face by FAN's rule and a variation, as one affine map.
 
+    Other crops follow from `varied_crop`.
+
     Args:
         bbox: Box of the face, image pixels.
         augmentation: What is varied; the default gives `crop_of_box`.
@@ -94,13 +103,29 @@ def augmented_crop(
     Raises:
         ValueError: If the box is not finite or has no area.
     """
-    (x, y), side = square_of_box(bbox, context)
-    shift_x, shift_y = augmentation.shift
-    return Affine.of_crop(
-        centre=(x + shift_x * side, y + shift_y * side),
-        scale=augmentation.scale * side / min(height, width),
-        height=height,
-        width=width,
+    framing = Framing("face", height=height, width=width, context=context)
+    return varied_crop(framing, bbox, None, augmentation)
+
+
+def varied_crop(
+    framing: Framing, bbox: Box, picture: tuple[int, int] | None, augmentation: Augmentation
+) -> Affine:
+    """Return the crop → image map of a framing and a variation, as one affine map.
+
+    Args:
+        framing: What is shown.
+        bbox: Of the object, image pixels.
+        picture: Height and width of the picture; needed for whole pictures only.
+        augmentation: What is varied; the default gives `framing.crop_to_image`.
+
+    Raises:
+        ValueError: As `Framing.square`.
+    """
+    return framing.crop_to_image(
+        bbox,
+        picture,
+        scale=augmentation.scale,
+        shift=augmentation.shift,
         rotation=augmentation.rotation,
         flip=augmentation.flip,
     )

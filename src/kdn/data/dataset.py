@@ -15,11 +15,12 @@ from torch.utils.data import Dataset
 from kdn.data.augment import (
     Augmentation,
     augment_pixels,
-    augmented_crop,
     draw_augmentation,
     occluded,
+    varied_crop,
 )
 from kdn.data.crop import warp
+from kdn.data.framing import Framing
 from kdn.data.sample import Sample
 from kdn.grid import Affine
 from kdn.markup import Markup
@@ -31,7 +32,7 @@ MIB = 2**20
 
 
 class CropDataset(Dataset[dict[str, Tensor]]):
-    """Crops of samples by FAN's rule, varied at random when `augment` is given.
+    """Crops of samples by the rule of `data`, varied at random when `augment` is given.
 
     What an item is depends on the sample, `seed`, the epoch and its index alone, not on the order
     in which items are asked for nor on how many workers ask. An item holds
@@ -51,7 +52,7 @@ class CropDataset(Dataset[dict[str, Tensor]]):
             asked for; rendered samples and decoded pictures are kept, the latest used longest, up
             to `data.cache_mib` in each process.
         markup: What the landmarks are.
-        data: Size of the crop and of the cache.
+        data: What crops show, their size, and that of the cache.
         augment: Limits of the variation; None shows each face as it is.
         seed: Seed of the variation.
 
@@ -74,7 +75,7 @@ class CropDataset(Dataset[dict[str, Tensor]]):
             raise ValueError(f"seed must be 0 or more, got {seed}")
         self.samples = samples
         self.markup = markup
-        self.height, self.width, self.context = data.height, data.width, data.context
+        self.framing = Framing.of_recipe(data)
         self.augment = augment
         self.seed = seed
         self._flip = np.array(markup.flip)
@@ -108,7 +109,7 @@ class CropDataset(Dataset[dict[str, Tensor]]):
                 f"{sample.id}: {len(sample.landmarks)} landmarks, but the mark-up "
                 f"{self.markup.name} has {self.markup.landmarks}"
             )
-        size = {"height": self.height, "width": self.width}
+        size = {"height": self.framing.height, "width": self.framing.width}
         varied = self.augmentation(index)
         crop, crop_to_image = self.cropped(sample, image, varied)
         landmarks = crop_to_image.inverse().points(torch.from_numpy(sample.landmarks)).numpy()
@@ -139,8 +140,8 @@ class CropDataset(Dataset[dict[str, Tensor]]):
             image: Its picture.
             varied: What is varied.
         """
-        size = {"height": self.height, "width": self.width}
-        crop_to_image = augmented_crop(sample.bbox, varied, context=self.context, **size)
+        size = {"height": self.framing.height, "width": self.framing.width}
+        crop_to_image = varied_crop(self.framing, sample.bbox, image.shape[:2], varied)
         crop = warp(image, crop_to_image, **size)
         return (crop if self.augment is None else augment_pixels(crop, varied)), crop_to_image
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float64, UInt8
 
-from kdn.images import read_image
+from kdn.images import image_size, read_image
 
 __all__ = ["Sample", "attribute_columns", "read_image", "tight_box"]
 
@@ -82,6 +82,17 @@ class Sample:
             FileNotFoundError: If there is no such file.
         """
         return self.image if isinstance(self.image, np.ndarray) else read_image(Path(self.image))
+
+    def size(self) -> tuple[int, int]:
+        """Return height and width of the picture, whose pixels are not read if they need not be.
+
+        Raises:
+            ValueError: If the file is not a picture; the message names it.
+            FileNotFoundError: If there is no such file.
+        """
+        if isinstance(self.image, np.ndarray):
+            return self.image.shape[0], self.image.shape[1]
+        return image_size(Path(self.image))
 
 
 def tight_box(

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from kdn.data import Sample, crop_of_box, warp
+from kdn.data import Framing, Sample, warp
 from kdn.markup import Markup
+from kdn.recipe import CropRule
 
 __all__ = ["contact_sheet"]
 
@@ -27,12 +28,13 @@ def contact_sheet(
     columns: int = 8,
     side: int = 192,
     seed: int = 0,
+    crop: CropRule = "face",
     problems: list[str] | None = None,
 ) -> UInt8[np.ndarray, "height width 3"]:
     """Return a picture of faces as they are cropped, with landmarks, lines and boxes.
 
     Landmarks that can be seen are green, hidden ones orange; those without a position are not
-    drawn. Each crop is that of FAN's rule around the sample's box.
+    drawn. Each crop is a square of `kdn.data.Framing`.
 
     Args:
         samples: What is drawn; if there are more than `count`, some of them by chance.
@@ -41,6 +43,7 @@ def contact_sheet(
         columns: How many in a row.
         side: Of a face, in pixels of the sheet.
         seed: Of the choice.
+        crop: What crops show: `face`, `box` (a quarter more than the box) or `picture`.
         problems: Where to put one line about each face whose picture cannot be read, which is left
             out; None to raise.
 
@@ -54,11 +57,12 @@ def contact_sheet(
         (128, 192, 3)
     """
     order = np.random.default_rng(seed).permutation(len(samples))
+    framing = Framing(crop, height=side, width=side, context=1.25 if crop == "box" else 1.0)
     tiles = []
     for index in sorted(order[:count].tolist()):
         sample = samples[index]
         try:
-            tiles.append(_tile(sample, markup, side))
+            tiles.append(_tile(sample, markup, framing))
         except (OSError, ValueError) as error:
             if problems is None:
                 raise
@@ -74,10 +78,11 @@ def contact_sheet(
     return sheet
 
 
-def _tile(sample: Sample, markup: Markup, side: int) -> UInt8[np.ndarray, "side side 3"]:
-    """Return one face."""
-    crop_to_image = crop_of_box(sample.bbox, height=side, width=side)
-    tile = np.ascontiguousarray(warp(sample.read(), crop_to_image, height=side, width=side))
+def _tile(sample: Sample, markup: Markup, framing: Framing) -> UInt8[np.ndarray, "side side 3"]:
+    """Return one face, or what else the labels are of."""
+    side, image = framing.width, sample.read()
+    crop_to_image = framing.crop_to_image(sample.bbox, image.shape[:2])
+    tile = np.ascontiguousarray(warp(image, crop_to_image, height=side, width=side))
     image_to_crop = crop_to_image.inverse()
     points = image_to_crop.points(torch.from_numpy(sample.landmarks)).numpy()
     corners = np.array(sample.bbox, np.float64).reshape(2, 2)

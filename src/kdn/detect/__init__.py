@@ -2,7 +2,7 @@
 
 from kdn.detect.detection import Detection, Detector
 from kdn.detect.haar import HaarDetector
-from kdn.detect.named import WholePicture, detector_named
+from kdn.detect.named import WholePicture, detector_for, detector_named, whole_picture
 from kdn.detect.yunet import YuNetDetector, box_of_five
 
 __all__ = [
@@ -12,5 +12,7 @@ __all__ = [
     "WholePicture",
     "YuNetDetector",
     "box_of_five",
+    "detector_for",
     "detector_named",
+    "whole_picture",
 ]

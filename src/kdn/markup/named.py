@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,32 +19,49 @@ MARKUPS: Mapping[str, Markup] = {
 """The mark-ups of the package, by name; of two with as many landmarks the usual one is first."""
 
 
-def markup_named(name: str) -> Markup:
-    """Return the mark-up of that name, or the one that a YAML file describes.
+def markup_named(name: str | Mapping[str, Any]) -> Markup:
+    """Return the mark-up of that name, or the one that a YAML file or a mapping describes.
 
     Args:
-        name: A name of `MARKUPS`, or a file that ends in `.yaml` or `.yml` (see `read_markup`).
+        name: A name of `MARKUPS`, a file that ends in `.yaml` or `.yml` (see `read_markup`), or
+            what such a file says: a mapping, or JSON text as recipes keep it.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If there is no mark-up of that name, the message lists those there are; or if
-            the file describes none, or has the name of one of the package but differs from it.
+            file or mapping describe none, or have the name of one of the package but differ from
+            it.
 
     Example:
         >>> markup_named("face5").names[2]
         'nose tip'
     """
+    if isinstance(name, Mapping) or name.lstrip().startswith("{"):
+        return _own(_described(name), "markup")
     if name.casefold().endswith((".yaml", ".yml")):
-        markup = read_markup(name)
-        if markup != MARKUPS.get(markup.name, markup):
-            raise ValueError(f"{name}: name: {markup.name} is the package's own, choose another")
-        return markup
+        return _own(read_markup(name), name)
     if name not in MARKUPS:
         raise ValueError(
             f"no mark-up is named {name!r}; there are {', '.join(sorted(MARKUPS))}, or name a "
             ".yaml file that describes yours"
         )
     return MARKUPS[name]
+
+
+def _described(given: str | Mapping[str, Any]) -> Markup:
+    """Return the mark-up of a mapping, or of JSON text of one."""
+    try:
+        content = json.loads(given) if isinstance(given, str) else given
+    except ValueError as error:
+        raise ValueError(f"markup: is no JSON ({error}), got {given!r:.60}") from error
+    return markup_of_content(content, place="markup")
+
+
+def _own(markup: Markup, place: str) -> Markup:
+    """Return a mark-up whose name is not that of another one of the package."""
+    if markup != MARKUPS.get(markup.name, markup):
+        raise ValueError(f"{place}: name: {markup.name} is the package's own, choose another")
+    return markup
 
 
 def facts_of_markup(markup: Markup) -> dict[str, Any]:

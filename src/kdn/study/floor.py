@@ -9,39 +9,37 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from kdn.data import Sample, crop_of_box
+from kdn.data import Framing, Sample
 from kdn.density import DECODERS, KernelDensity, decode
-from kdn.grid import Affine, Grid
+from kdn.grid import Grid
 from kdn.metrics import image_errors, normalisers
 
 __all__ = ["cell_share", "decode_floor", "perfect_density"]
 
 
-def decode_floor(
-    samples: Sequence[Sample], *, height: int, width: int, stride: int, context: float = 1.0
-) -> dict[str, float]:
+def decode_floor(samples: Sequence[Sample], framing: Framing, *, stride: int) -> dict[str, float]:
     """Return the box NME (%) that each decoder leaves where every heatmap is perfect.
 
     A perfect heatmap is a round Gaussian of one cell about the true landmark, sampled at the
-    cells; see `perfect_density`. Faces are cropped by their boxes, as for prediction, so where
-    landmarks lie within their cells is the data set's own.
+    cells; see `perfect_density`. Faces are cropped as for prediction, so where landmarks lie
+    within their cells is the data set's own.
 
     Args:
         samples: With labels, image pixels.
-        height: Rows of the crop, in crop pixels.
-        width: Columns of the crop.
+        framing: How they are cropped.
         stride: Crop pixels per cell.
-        context: Side of the crop's square as a share of FAN's.
 
     Raises:
         ValueError: If there are no samples.
     """
     if len(samples) == 0:
         raise ValueError("samples must hold at least one sample")
-    grid = Grid.of_heatmap(height=height // stride, width=width // stride, stride=stride)
+    grid = Grid.of_heatmap(
+        height=framing.height // stride, width=framing.width // stride, stride=stride
+    )
     errors: dict[str, list[float]] = {name: [] for name in DECODERS}
     for sample in samples:
-        crop_to_image = crop_of_box(sample.bbox, height=height, width=width, context=context)
+        crop_to_image = framing.of_sample(sample)
         target = torch.from_numpy(np.where(sample.valid[:, None], sample.landmarks, 0.0))
         density = perfect_density(crop_to_image.inverse().points(target), grid)
         valid, length = sample.valid[None], _box(sample)
@@ -70,15 +68,11 @@ def perfect_density(points: Float[Tensor, "landmarks 2"], grid: Grid) -> KernelD
     return KernelDensity(logits, grid, bandwidth=cell)
 
 
-def cell_share(
-    samples: Sequence[Sample], *, height: int, width: int, stride: int, context: float = 1.0
-) -> float:
+def cell_share(samples: Sequence[Sample], framing: Framing, *, stride: int) -> float:
     """Return the side of a cell in percent of the landmark box, mean over samples."""
     shares = []
     for sample in samples:
-        crop_to_image: Affine = crop_of_box(
-            sample.bbox, height=height, width=width, context=context
-        )
+        crop_to_image = framing.of_sample(sample)
         side = stride * float((0.5 * crop_to_image.log_abs_det()).exp())
         shares.append(100.0 * side / float(_box(sample)[0]))
     return float(np.nanmean(shares))

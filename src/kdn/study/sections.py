@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
+from kdn.data import Framing
 from kdn.figures import (
     ced_figure,
     convergence_figure,
@@ -107,10 +107,9 @@ def _listed(sources: Sequence[str]) -> str:
 
 
 def _score_parts(results: Results) -> list[str | Picture]:
-    data = results.study.plan.base.data
-    size: dict[str, Any] = {"height": data.height, "width": data.width, "context": data.context}
-    size["stride"] = FAN.stride
-    floor, cell = decode_floor(results.samples, **size), cell_share(results.samples, **size)
+    framing = Framing.of_recipe(results.study.plan.base.data)
+    floor = decode_floor(results.samples, framing, stride=FAN.stride)
+    cell = cell_share(results.samples, framing, stride=FAN.stride)
     accuracy, density, uncertainty, *rest = score_tables(results.scores, floor, cell)
     titled = {METHODS[key].title: given for key, given in results.first.items()}
     return [

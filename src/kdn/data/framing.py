@@ -1,0 +1,143 @@
+"""Framing: which part of a picture is shown, for faces, other objects and whole pictures."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from kdn.data.crop import square_of_box
+from kdn.data.sample import Box, Sample
+from kdn.grid import Affine
+from kdn.recipe import CropRule, DataRecipe
+
+__all__ = ["Framing", "whole_box"]
+
+
+def whole_box(picture: tuple[int, int]) -> Box:
+    """Return the box of a whole picture, from edge to edge: `(−½, −½, W − ½, H − ½)`.
+
+    Args:
+        picture: Height and width, image pixels.
+
+    Example:
+        >>> whole_box((180, 300))
+        (-0.5, -0.5, 299.5, 179.5)
+    """
+    height, width = picture
+    return -0.5, -0.5, width - 0.5, height - 0.5
+
+
+@dataclass(frozen=True)
+class Framing:
+    """The rule that says what is shown of a picture, and the size of the crop that shows it.
+
+    * `face`: FAN's square of the box (`kdn.data.crop.square_of_box`) fills the crop's shorter side.
+    * `box`: the smallest rectangle of the crop's form that holds the box `w × h`, about the same
+      centre, `context` times as large: one crop pixel is
+      `context · max(w / width, h / height)` image pixels.
+    * `picture`: as `box`, with the whole picture in place of the box (`whole_box`), which is shown
+      whole and undistorted with `context` 1, and black on two sides where its form is another.
+
+    Convention: a crop pixel covers `[−½, ½]` too, so that `width` crop pixels are as wide as the
+    rectangle, from edge to edge. The box `(10, 20, 40, 68)` is 30 wide and 48 high. A crop of 40
+    rows and 60 columns shows it with context 1.25 by `1.25 · max(30/60, 48/40) = 1.5` image pixels
+    per crop pixel about `(25, 44)`: 90 × 60 image pixels, of which crop pixel `(0, 0)` is
+    `(25 − 1.5·29.5, 44 − 1.5·19.5) = (−19.25, 14.75)`.
+
+    Args:
+        crop: Which rule.
+        height: Rows of the crop.
+        width: Columns of the crop.
+        context: How much is shown, as a share of what the rule says.
+
+    Raises:
+        ValueError: If a size or the context is not positive.
+
+    Example:
+        >>> framing = Framing("box", height=40, width=60, context=1.25)
+        >>> framing.crop_to_image((10.0, 20.0, 40.0, 68.0)).offset.tolist()
+        [-19.25, 14.75]
+    """
+
+    crop: CropRule
+    height: int
+    width: int
+    context: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("height", "width", "context"):
+            value = getattr(self, name)
+            if not 0 < value < math.inf:
+                raise ValueError(f"{name} must be positive, got {value}")
+
+    @classmethod
+    def of_recipe(cls, data: DataRecipe) -> Framing:
+        """Return the framing of a recipe."""
+        return cls(data.crop, height=data.height, width=data.width, context=data.context)
+
+    def square(
+        self, bbox: Box, picture: tuple[int, int] | None = None
+    ) -> tuple[tuple[float, float], float]:
+        """Return the middle of the crop, and how long its shorter side is, in image pixels.
+
+        Args:
+            bbox: Of the object, image pixels; not looked at for whole pictures.
+            picture: Height and width of the picture; needed for whole pictures only.
+
+        Raises:
+            ValueError: If the box is not finite or has no area, or the picture's size is needed.
+        """
+        if self.crop == "face":
+            return square_of_box(bbox, self.context)
+        if self.crop == "picture":
+            if picture is None:
+                raise ValueError("picture must be its height and width where crop is picture")
+            bbox = whole_box(picture)
+        x0, y0, x1, y1 = bbox
+        width, height = x1 - x0, y1 - y0
+        if not (all(math.isfinite(value) for value in bbox) and width > 0 and height > 0):
+            raise ValueError(f"bbox must be finite with x0 < x1 and y0 < y1, got {bbox}")
+        scale = self.context * max(width / self.width, height / self.height)
+        return (0.5 * (x0 + x1), 0.5 * (y0 + y1)), scale * min(self.height, self.width)
+
+    def crop_to_image(
+        self,
+        bbox: Box,
+        picture: tuple[int, int] | None = None,
+        *,
+        scale: float = 1.0,
+        shift: tuple[float, float] = (0.0, 0.0),
+        rotation: float = 0.0,
+        flip: bool = False,
+    ) -> Affine:
+        """Return the crop → image map of an object, in float64, or of a variation of it.
+
+        Args:
+            bbox: Of the object, image pixels; not looked at for whole pictures.
+            picture: Height and width of the picture; needed for whole pictures only.
+            scale: Factor on what is shown: above 1 the object gets smaller.
+            shift: Move along x and y of the picture, as shares of the crop's shorter side.
+            rotation: Radians by which crop axes are turned in the picture, clockwise.
+            flip: Mirror the crop left to right.
+
+        Raises:
+            ValueError: As `square`.
+        """
+        (x, y), side = self.square(bbox, picture)
+        return Affine.of_crop(
+            centre=(x + shift[0] * side, y + shift[1] * side),
+            scale=scale * side / min(self.height, self.width),
+            height=self.height,
+            width=self.width,
+            rotation=rotation,
+            flip=flip,
+        )
+
+    def of_sample(self, sample: Sample) -> Affine:
+        """Return the crop → image map of a sample.
+
+        Raises:
+            ValueError: As `square`, or if the size of its picture is needed and cannot be read.
+        """
+        picture = sample.size() if self.crop == "picture" else None
+        return self.crop_to_image(sample.bbox, picture)
