@@ -29,6 +29,7 @@ from kdn.data.sample import Sample, attribute_columns, read_image, tight_box
 from kdn.data.sources import SOURCES, load_samples, source_markup, source_place
 from kdn.data.splits import Selection, join_samples, picture_names, split_by_picture
 from kdn.data.synthetic import SyntheticFaces
+from kdn.data.synthetic_expressions import SyntheticExpressions
 from kdn.data.table import read_table
 from kdn.data.utkface import read_utkface
 from kdn.data.values import ValueDataset, sample_values, with_values
@@ -44,6 +45,7 @@ __all__ = [
     "Occluded",
     "Sample",
     "Selection",
+    "SyntheticExpressions",
     "SyntheticFaces",
     "ValueDataset",
     "attribute_columns",

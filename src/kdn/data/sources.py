@@ -18,6 +18,7 @@ from kdn.data.ibug import read_ibug
 from kdn.data.merl_rav import read_merl_rav
 from kdn.data.sample import Sample
 from kdn.data.synthetic import SyntheticFaces
+from kdn.data.synthetic_expressions import SyntheticExpressions
 from kdn.data.table import read_table
 from kdn.data.utkface import read_utkface
 from kdn.data.wflw import read_wflw
@@ -25,7 +26,8 @@ from kdn.markup import FACE29, FACE68, FACE98, MARKUPS, XM2VTS68, Markup, markup
 
 __all__ = ["SOURCES", "load_samples", "source_markup", "source_place"]
 
-_SYNTHETIC = re.compile(r"synthetic:(\d+):(\d+)")
+_DRAWN = {"synthetic": SyntheticFaces, "expressions": SyntheticExpressions}
+_COUNT_AND_SEED = re.compile(r"(\d+):(\d+)")
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ SOURCES = (
     *("FOLDER", "merl_rav:FOLDER", "300wlp:FOLDER", "300wlp-3d:FOLDER", "aflw2000:FOLDER"),
     *("wflw:LIST", "cofw:FILE.mat", "cofw68:FOLDER@FILE.mat", "fgnet:FOLDER"),
     *("dlib:FILE.xml", "coco:FILE.json", "table:FILE.csv", "table:FILE.parquet"),
-    *("utkface:FOLDER", "disfa:FOLDER", "synthetic:COUNT:SEED"),
+    *("utkface:FOLDER", "disfa:FOLDER", "synthetic:COUNT:SEED", "expressions:COUNT:SEED"),
 )
 """What a source may be; `@FOLDER` behind a list, XML, JSON or table says where its pictures lie."""
 
@@ -93,7 +95,7 @@ def load_samples(
         ValueError: If the source has none of these forms, or does not have this mark-up.
     """
     kind, _, place = source.partition(":")
-    if kind == "synthetic":
+    if kind in _DRAWN:
         return _synthetic(source, markup)
     if kind not in _KINDS or not place:
         if re.fullmatch(r"[a-z0-9_-]{2,}:.*", source) and not Path(source).expanduser().exists():
@@ -143,12 +145,13 @@ def source_markup(source: str, samples: Sequence[Sample]) -> Markup:
 
 
 def _synthetic(source: str, markup: Markup | None) -> SyntheticFaces:
-    match = _SYNTHETIC.fullmatch(source)
+    kind, _, place = source.partition(":")
+    match = _COUNT_AND_SEED.fullmatch(place)
     if match is None:
-        raise ValueError(f"source must be synthetic:COUNT:SEED, got {source!r}")
+        raise ValueError(f"source must be {kind}:COUNT:SEED, got {source!r}")
     if markup is not None and markup.name != FACE68.name:
         raise ValueError(f"synthetic faces have the mark-up {FACE68.name}, not {markup.name}")
-    return SyntheticFaces(int(match[1]), seed=int(match[2]))
+    return _DRAWN[kind](int(match[1]), seed=int(match[2]))
 
 
 def _with_pictures(place: str) -> tuple[Path, Path | None]:
