@@ -12,7 +12,8 @@ SOURCE = Path(__file__).parents[1] / "src"
 LAYERS = (
     ("kdn", "cli"),
     ("annotate", "study"),
-    ("landmarker", "convert", "datacheck"),
+    ("landmarker", "estimator", "convert", "datacheck"),
+    ("predict_values", "evaluate_values"),
     ("train", "calibrate", "predict", "evaluate", "track", "figures", "lint", "outputs", "overlay"),
     ("occlusion",),
     ("calibration",),

@@ -26,11 +26,13 @@ PUBLIC = [
     "GaussianDensity",
     "Grid",
     "KernelDensity",
+    "LaplaceDensity",
     "Markup",
     "Recipe",
     "__version__",
     "decode",
     "load",
+    "load_values",
 ]
 
 

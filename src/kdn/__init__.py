@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kdn.density import GaussianDensity, KernelDensity, decode
+from kdn.density import GaussianDensity, KernelDensity, LaplaceDensity, decode
 from kdn.grid import Affine, Grid
 from kdn.markup import FACE68, Markup
 from kdn.recipe import Recipe
 
 if TYPE_CHECKING:
+    from kdn.estimator import Estimator
     from kdn.landmarker import Landmarker
 
 __all__ = [
@@ -20,11 +21,13 @@ __all__ = [
     "GaussianDensity",
     "Grid",
     "KernelDensity",
+    "LaplaceDensity",
     "Markup",
     "Recipe",
     "__version__",
     "decode",
     "load",
+    "load_values",
 ]
 
 __version__ = "0.1.0"
@@ -45,3 +48,10 @@ def load(
     return load(
         model, device=device, mirror=mirror, views=views, combine=combine, calibrated=calibrated
     )
+
+
+def load_values(model: str | Path, *, device: str = "cpu") -> Estimator:
+    """Return what tells values, such as an age, of pictures; see `kdn.estimator.load_values`."""
+    from kdn.estimator import load_values
+
+    return load_values(model, device=device)

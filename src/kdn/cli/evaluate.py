@@ -9,6 +9,7 @@ from pathlib import Path
 
 from kdn.calibration import Diagnosis, diagnose
 from kdn.cli.command import Command
+from kdn.cli.scored_values import ValueScoring, refuse_for_values
 from kdn.data import join_samples, load_samples, source_markup
 from kdn.evaluate import evaluate
 from kdn.files import replacing
@@ -16,6 +17,7 @@ from kdn.markup import FACE68
 from kdn.predictions import Predictions, read_column, read_predictions, write_predictions
 from kdn.predictions.labels import Labels, add_labels, offset_note
 from kdn.predictions.published import read_published
+from kdn.predictions.values import holds_values
 
 __all__ = ["EVALUATE"]
 
@@ -33,6 +35,8 @@ def _evaluate(
     calibration: bool = False,
     by: str | None = None,
     figure: Path | None = None,
+    within: float = 5.0,
+    at_least: float | None = None,
 ) -> int:
     """Score predictions against their labels.
 
@@ -55,7 +59,15 @@ def _evaluate(
             one of your own that holds a string, boolean or number a face (numbers by quartiles).
         figure: With --calibration, draw coverage, levels, sparsification and risk to this file
             (.png, .pdf or .svg).
+        within: Of values, score the share of errors of at most this, in the label's unit.
+        at_least: Of values, score by F1 which are this or more.
     """
+    if holds_values(predictions):
+        landmarks = {"--first-pixel": first_pixel, "--calibration": calibration}
+        landmarks |= {"--decoder": decoder}
+        refuse_for_values(predictions, landmarks)
+        scoring = ValueScoring(within, at_least, bootstrap, seed)
+        return scoring.score(predictions, labels, out, json_file, table)
     if not calibration and (by is not None or figure is not None):
         raise ValueError(f"--{'by' if by is not None else 'figure'} is for --calibration")
     notes: list[str] = []
@@ -191,6 +203,11 @@ EVALUATE = Command(
             "dest": "json_file",
             "type": Path,
             "help": "Write the scores here too, as JSON.",
+        },
+        "--at-least": {
+            "dest": "at_least",
+            "type": float,
+            "help": "Of values, score by F1 which are this or more.",
         },
         "--calibration": {
             "action": "store_true",

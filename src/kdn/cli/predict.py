@@ -16,9 +16,11 @@ from tqdm import tqdm
 
 from kdn.annotate import Drawing, annotate
 from kdn.boxes import match_boxes, read_boxes
+from kdn.checkpoint import names_of_values
 from kdn.cli.command import Command
 from kdn.cli.labelled import Labelled
 from kdn.cli.listing import Listing
+from kdn.cli.valued import Valued
 from kdn.data.pts import PICTURE_SUFFIXES
 from kdn.detect import detector_for
 from kdn.faces import Face, length_of
@@ -76,7 +78,8 @@ def _predict(
         detector: haar, yunet:FILE, or none for pictures that are one face (or whatever the model
             is for) each; auto is haar for faces, and nothing for whole pictures.
         overwrite: Replace .pts files and overlays of an earlier run.
-        decoder: default, argmax, quarter, mean, local_mean or mode (labelled data).
+        decoder: default, argmax, quarter, mean, local_mean or mode (labelled data), of values also
+            median.
         batch: Pictures, and crops, at a time.
         maps: Write the heatmaps of this many samples beside the file, for figures (labelled data).
         device: Where the network runs, as torch names it; auto takes a GPU if there is one.
@@ -99,6 +102,14 @@ def _predict(
         raise ValueError(f"batch must be at least 1, got {batch}")
     judge = _judge(abstain, tau)
     place = str(_device(device))
+    if names_of_values(model):
+        landmarks = {"--abstain": judge, "--ensemble": ensemble, "--views": views, "--maps": maps}
+        landmarks |= {"--draw": draw, "--mirror": mirror, "--uncertain": uncertain}
+        for flag, value in landmarks.items():
+            if value:
+                raise ValueError(f"{flag} is for landmarks, but {model} gives values")
+        valued = Valued(model, place, decoder, max(batch, 64), out or [])
+        return valued.labelled(data) if data else valued.pictures(inputs or [], boxes, detector)
     if data:
         if judge is not None:
             raise ValueError("--abstain is for pictures and videos, not for --data")

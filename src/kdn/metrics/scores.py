@@ -52,6 +52,7 @@ class Evaluation:
         seed: Of the resampling.
         metadata: The predictions' metadata.
         notes: What is to be said below the table.
+        counted: What `landmarks` counts, in words.
     """
 
     scores: tuple[Score, ...]
@@ -62,6 +63,7 @@ class Evaluation:
     seed: int
     metadata: Mapping[str, Any]
     notes: tuple[str, ...]
+    counted: str = "valid landmarks"
 
     def __getitem__(self, name: str) -> Score:
         """Return the score of that name.
@@ -81,7 +83,7 @@ class Evaluation:
             for key in ("markup", "head", "decoder")
             if self.metadata.get(key)
         ]
-        size = f"{self.samples} samples, {self.landmarks} valid landmarks"
+        size = f"{self.samples} samples, {self.landmarks} {self.counted}"
         lines = [" · ".join([size, *said])]
         names = [2 + len(score.name) for score in self.scores]
         width = max([*names, *(len(score.section) for score in self.scores)], default=0)
@@ -111,7 +113,7 @@ class Evaluation:
         }
         return {
             "samples": self.samples,
-            "landmarks": self.landmarks,
+            self.counted.split()[-1]: self.landmarks,
             "left_out": list(self.left_out),
             "bootstrap": self.bootstrap,
             "seed": self.seed,

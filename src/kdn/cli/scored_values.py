@@ -1,0 +1,102 @@
+"""`kdn evaluate` with predictions of values."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kdn.data import join_samples, load_samples, sample_values
+from kdn.evaluate_values import evaluate_values
+from kdn.files import replacing
+from kdn.predictions.values import ValuePredictions, read_values, write_values
+
+__all__ = ["ValueScoring", "refuse_for_values"]
+
+
+@dataclass(frozen=True)
+class ValueScoring:
+    """How values are scored; see `kdn.evaluate_values.evaluate_values`."""
+
+    within: float
+    at_least: float | None
+    bootstrap: int
+    seed: int
+
+    def score(
+        self,
+        file: Path,
+        labels: list[str] | None,
+        out: Path | None,
+        json_file: Path | None,
+        table: Path | None,
+    ) -> int:
+        """Print and write the scores of a file; return the exit code."""
+        problems: list[str] = []
+        given = read_values(file)
+        if labels is not None:
+            given = _with_labels(given, file, labels, problems)
+        elif out is not None:
+            raise ValueError("--out is for predictions without labels, together with --labels")
+        try:
+            result = evaluate_values(
+                given,
+                within=self.within,
+                at_least=self.at_least,
+                bootstrap=self.bootstrap,
+                seed=self.seed,
+            )
+        except ValueError as error:
+            raise ValueError(f"{file}: {error}") from error
+        if out is not None:
+            write_values(out, given)
+        text = result.as_table()
+        if table is not None:
+            with replacing(table) as temporary:
+                temporary.write_text(text + "\n", encoding="utf-8")
+        if json_file is not None:
+            with replacing(json_file) as temporary:
+                said = json.dumps(result.as_json(), indent=2)
+                temporary.write_text(said + "\n", encoding="utf-8")
+        print(text)
+        for problem in problems:
+            print(f"left out: {problem}", file=sys.stderr)
+        return 1 if problems else 0
+
+
+def refuse_for_values(file: Path, flags: Mapping[str, Any]) -> None:
+    """Raise if a flag was given that is for landmarks only.
+
+    Args:
+        file: What holds values.
+        flags: The flags with their values, None or False where not given.
+    """
+    for flag, value in flags.items():
+        if value is not None and value is not False:
+            raise ValueError(f"{flag} is for landmarks, but {file} holds values")
+
+
+def _with_labels(
+    given: ValuePredictions, file: Path, sources: list[str], problems: list[str]
+) -> ValuePredictions:
+    """Return predictions with the labels of sources, by the ids of their samples."""
+    samples = join_samples([load_samples(s, None, problems=problems) for s in sources])
+    rows = {name: row for row, name in enumerate(given.id)}
+    target = np.full(given.value.shape, np.nan)
+    known = 0
+    for index in range(len(samples)):
+        sample = samples[index]
+        if sample.id in rows:
+            known += 1
+            target[rows[sample.id]] = sample_values(sample, given.names)[0]
+    if not known:
+        raise ValueError(
+            f"{file}: no id is that of a labelled sample: {given.id[0]!r} there, "
+            f"{samples[0].id!r} in the labels"
+        )
+    return given.with_target(target)

@@ -1,0 +1,144 @@
+"""`kdn predict` with a model of values: labelled data, or pictures, into a table."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from kdn.boxes import match_boxes, read_boxes
+from kdn.data import Sample, attribute_columns, join_samples, load_samples
+from kdn.detect import detector_for
+from kdn.estimator import Estimator, load_values, sample_of_place
+from kdn.images import as_rgb
+from kdn.inputs import expand_inputs
+from kdn.places import places_of
+from kdn.predict_values import predict_values
+from kdn.predictions.values import QUANTILES, ValuePredictions, write_values
+
+__all__ = ["Valued"]
+
+_SHOWN = 20
+"""Rows of the table that is printed where no file is named."""
+
+
+@dataclass(frozen=True)
+class Valued:
+    """How values are predicted.
+
+    Args:
+        model: A checkpoint of values.
+        device: Where it runs.
+        decoder: Which point of a density is the prediction.
+        batch: Crops at a time.
+        out: Files to write, `.parquet`, `.csv` or `.json`.
+    """
+
+    model: str
+    device: str
+    decoder: str
+    batch: int
+    out: list[str]
+
+    def labelled(self, sources: Sequence[str]) -> int:
+        """Predict labelled data; return the exit code."""
+        problems: list[str] = []
+        samples = join_samples([load_samples(s, None, problems=problems) for s in sources])
+        if not len(samples):
+            raise ValueError("\n".join(["no labelled sample can be used", *problems[:10]]))
+        found = self._predict(load_values(self.model, device=self.device), samples, problems)
+        own = {*found.names}
+        columns = attribute_columns(samples.from_files(), found.id)
+        others = {name: values for name, values in columns.items() if name not in own}
+        return self._finish(replace(found, attributes=others), problems)
+
+    def pictures(self, inputs: list[str], boxes: Path | None, detector: str) -> int:
+        """Predict pictures; return the exit code."""
+        estimator = load_values(self.model, device=self.device)
+        problems: list[str] = []
+        names = []
+        for entry in expand_inputs(inputs, stdin=sys.stdin):
+            if entry.kind == "image":
+                names.append(entry.name)
+            else:
+                reason = entry.reason or f"a {entry.kind}, and values are told of pictures"
+                problems.append(f"{entry.name}: {reason}")
+        given: dict[str, Any] = {}
+        if boxes is not None:
+            given, unused = match_boxes(read_boxes(boxes, problems=problems), names)
+            problems += [f"{name}: boxes of no picture" for name in unused]
+        samples = self._places(estimator, names, given, detector, problems)
+        if not samples:
+            raise ValueError("\n".join(["nothing was found in any picture", *problems[:10]]))
+        return self._finish(self._predict(estimator, samples, problems), problems)
+
+    def _places(
+        self,
+        estimator: Estimator,
+        names: list[str],
+        given: dict[str, Any],
+        detector: str,
+        problems: list[str],
+    ) -> list[Sample]:
+        """Return a sample for every object in the pictures; no picture is kept."""
+        crop = estimator.model.recipe.data.crop
+        find = detector_for(detector, crop)
+        samples = []
+        for name in names:
+            try:
+                found = places_of([as_rgb(Path(name))], [given.get(name)], find, crop)
+            except (OSError, ValueError) as error:
+                problems.append(str(error))
+                continue
+            if not found:
+                problems.append(f"{name}: no face found")
+            for number, place in enumerate(found):
+                own = name if len(found) == 1 else f"{name}#{number}"
+                samples.append(sample_of_place(Path(name), place, own))
+        return samples
+
+    def _predict(
+        self, estimator: Estimator, samples: Sequence[Sample], problems: list[str]
+    ) -> ValuePredictions:
+        with tqdm(total=len(samples), unit="sample", disable=None) as bar:
+            return predict_values(
+                estimator.model,
+                samples,
+                decoder=self.decoder,
+                batch=self.batch,
+                problems=problems,
+                progress=bar.update,
+                metadata={"checkpoint": self.model, "epoch": estimator.facts.get("epoch")},
+            )
+
+    def _finish(self, found: ValuePredictions, problems: list[str]) -> int:
+        """Write or print predictions, say what was left out, and return the exit code."""
+        for target in self.out:
+            write_values(target, found)
+            print(f"{len(found)} samples: {target}")
+        if not self.out:
+            print(_listing(found))
+        for problem in problems:
+            print(f"left out: {problem}", file=sys.stderr)
+        return 1 if problems else 0
+
+
+def _listing(found: ValuePredictions) -> str:
+    """Return predictions as lines: the value, its deviation and its 90 % interval."""
+    low, high = (QUANTILES.index(level) for level in (0.05, 0.95))
+    assert found.quantiles is not None
+    assert found.deviation is not None
+    lines = []
+    for row in range(min(len(found), _SHOWN)):
+        said = [
+            f"{name} {found.value[row, i]:.1f} ± {found.deviation[row, i]:.1f} "
+            f"({found.quantiles[row, i, low]:.1f} – {found.quantiles[row, i, high]:.1f})"
+            for i, name in enumerate(found.names)
+        ]
+        lines.append(f"{found.id[row]}  {'  '.join(said)}")
+    more = len(found) - len(lines)
+    return "\n".join([*lines, *([f"… and {more} more; --out writes all"] if more else [])])
