@@ -14,12 +14,15 @@ from kdn.metrics.bootstrap import interval, resample_counts
 from kdn.metrics.bounds import auc_bounds, least_nme
 from kdn.metrics.correlation import pearson, spearman
 from kdn.metrics.dropping import Dropping, dropping
+from kdn.metrics.keypoints import BOX_AREA, COCO_CONSTANTS, oks, pck_terms
 from kdn.metrics.ranking import auroc, average_precision
 from kdn.metrics.shape import axis_angle, contour_tangents, elongation
 from kdn.metrics.sparsification import ause, sparsification
 from kdn.metrics.uncertainty import coverage, crop_log_prob, nll, nll_median, zero_density
 
 __all__ = [
+    "BOX_AREA",
+    "COCO_CONSTANTS",
     "Dropping",
     "auc",
     "auc_bounds",
@@ -42,6 +45,8 @@ __all__ = [
     "nll_median",
     "nme",
     "normalisers",
+    "oks",
+    "pck_terms",
     "pearson",
     "point_errors",
     "resample_counts",
