@@ -66,7 +66,8 @@ def draw(rng: np.random.Generator) -> Xray:
     shown = 1.15 - shown if inverted else shown
     low, gain = rng.uniform(0, 600), rng.uniform(900, 3000)
     picture = np.clip(low + gain * shown, 0, 4095).astype(np.uint16)
-    outside = (points < -0.5).any(axis=1) | (points > (width - 0.5, height - 0.5)).any(axis=1)
+    edge = np.array([width - 0.5, height - 0.5])
+    outside = ((points < -0.5) | (points > edge)).any(axis=1)
     points = np.where(outside[:, None], np.nan, points)
     return Xray(picture, points, seen & ~hidden & ~outside, inverted)
 
@@ -136,12 +137,12 @@ def _bones(
         hole = [0.45 * symphysis + 0.3 * head + 0.25 * ischium + 0.3 * (p - ischium)
                 for p in (head, symphysis, ischium)]  # fmt: skip
         masks.append(np.maximum(_polygon(ring, height, width) - _polygon(hole, height, width), 0))
-        masks.append(_Disc(*head, 0.15 * unit).mask(height, width))
+        masks.append(_Disc(head, 0.15 * unit).mask(height, width))
         trochanter = head + 0.34 * unit * out + 0.12 * down
         masks.append(_line(head, trochanter, 0.15 * unit, height, width))
         masks.append(_line(trochanter, trochanter + 1.4 * down - 0.1 * unit * out,
                            0.15 * unit, height, width))  # fmt: skip
-        masks.append(_Disc(*ischium, 0.10 * unit).mask(height, width))
+        masks.append(_Disc(ischium, 0.10 * unit).mask(height, width))
     for level in range(4):
         upper, lower = sacrum - (0.22 + 0.2 * level) * down, sacrum - (0.12 + 0.2 * level) * down
         masks.append(0.8 * _line(lower, upper, 0.25 * unit, height, width))
@@ -156,19 +157,18 @@ def _bones(
 class _Disc:
     """A disc in image pixels."""
 
-    x: float
-    y: float
+    centre: np.ndarray
     radius: float
 
     def mask(self, height: int, width: int) -> np.ndarray:
         """Return how much of each pixel it covers."""
         rows, columns = np.mgrid[:height, :width]
-        away = np.hypot(columns - self.x, rows - self.y)
+        away = np.hypot(columns - self.centre[0], rows - self.centre[1])
         return np.clip(self.radius + 0.5 - away, 0.0, 1.0)
 
     def covers(self, points: np.ndarray) -> np.ndarray:
         """Return which points it hides."""
-        return np.hypot(*(points - (self.x, self.y)).T) < self.radius
+        return np.hypot(*(points - self.centre).T) < self.radius
 
 
 def _metal(rng: np.random.Generator, points: np.ndarray, unit: float) -> list[_Disc]:
@@ -176,13 +176,13 @@ def _metal(rng: np.random.Generator, points: np.ndarray, unit: float) -> list[_D
     found = []
     if rng.random() < 0.25:  # a new hip
         side = 2 + int(rng.integers(2))
-        found.append(_Disc(*(points[side] + rng.normal(0, 0.02, 2) * unit), 0.17 * unit))
+        found.append(_Disc(points[side] + rng.normal(0, 0.02, 2) * unit, 0.17 * unit))
     if rng.random() < 0.2:  # a shield
         middle = points[7] + rng.normal(0, 0.15, 2) * unit
-        found.append(_Disc(*middle, rng.uniform(0.2, 0.35) * unit))
+        found.append(_Disc(middle, rng.uniform(0.2, 0.35) * unit))
     if rng.random() < 0.2:  # something in a pocket
-        found.append(_Disc(*(points[int(rng.integers(2))] + rng.normal(0, 0.1, 2) * unit),
-                           rng.uniform(0.08, 0.2) * unit))  # fmt: skip
+        near = points[int(rng.integers(2))] + rng.normal(0, 0.1, 2) * unit
+        found.append(_Disc(near, rng.uniform(0.08, 0.2) * unit))
     return found
 
 
@@ -194,7 +194,7 @@ def _collimation(
     high = (1 - np.where(rng.random(2) < 0.5, rng.uniform(0.0, 0.12, 2), -0.1)) * (width, height)
     corners = [low, (high[0], low[1]), high, (low[0], high[1])]
     field = cv2.GaussianBlur(_polygon(corners, height, width), (0, 0), 0.8)
-    return field, ((points > low) & (points < high)).all(axis=1)
+    return field, np.all((points > low) & (points < high), axis=1)
 
 
 def _polygon(corners: list, height: int, width: int) -> np.ndarray:

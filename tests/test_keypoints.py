@@ -108,6 +108,7 @@ def test_people_are_scored_as_people():
     given = predictions_of(landmarks, target, flags, "body17")
     result = evaluate(given, bootstrap=5)
     valid, errors = flags > 0, point_errors(landmarks, target)
+    assert given.bbox is not None
     area = BOX_AREA * np.prod(given.bbox[:, 2:] - given.bbox[:, :2], axis=1)
     similar = oks(errors, valid, area)
     assert result["OKS"].value == pytest.approx(100 * similar.mean())

@@ -86,6 +86,7 @@ def test_xrays_are_predicted_and_scored(xrays, tmp_path, capsys):
     # The crop of each picture is the whole of it: 96 × 160 for whatever size it has.
     given = read_predictions(out)
     samples = load_samples(f"table:{folder}/test.csv", None)
+    assert given.crop_to_image is not None
     for matrix, sample in zip(given.crop_to_image, samples, strict=True):
         height, width = sample.size()
         scale = max(height / 96, width / 160)
@@ -161,6 +162,8 @@ def test_people_are_predicted_and_scored(people, tmp_path, capsys):
     for row in ("OKS at least 0.5", "PCK@20 pair", "NME box, arms", "NME pair"):
         assert row in said
     given = read_predictions(out)
+    assert given.crop_to_image is not None
+    assert given.bbox is not None
     scale = np.abs(given.crop_to_image[:, 0, 0])
     sides = given.bbox[:, 2:] - given.bbox[:, :2]
     np.testing.assert_allclose(scale, 1.25 * np.maximum(sides[:, 0] / 96, sides[:, 1] / 128))
