@@ -39,7 +39,15 @@ UNLIKE_DEFAULTS: dict[str, Any] = {
         "blur": 0.4,
         "noise": 0.05,
     },
-    "network": {"name": "resnet18", "stacks": 2, "features": 64, "depth": 3, "weights": "w.st"},
+    "labels": {"names": ["age"], "low": 1.0, "high": 50.0, "step": 0.5, "rounding": 0.0},
+    "network": {
+        "name": "resnet18",
+        "stacks": 2,
+        "features": 64,
+        "depth": 3,
+        "dropout": 0.1,
+        "weights": "w.st",
+    },
     "head": {
         "name": "kdn_adaptive",
         "bandwidth": 0.5,
@@ -147,7 +155,7 @@ def test_a_recipe_cannot_be_changed_and_can_be_a_key() -> None:
         ("head", "learn_bandwidth", "cell"),
         ("head", "refine", 3),
         ("head", "offset_limit", -1.0),
-        ("head", "decoder", "median"),
+        ("head", "decoder", "middle"),
         ("optimise", "epochs", 0),
         ("optimise", "batch", 0),
         ("optimise", "rate", float("nan")),
@@ -167,7 +175,10 @@ def test_a_wrong_value_is_named(part: str, name: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"haed": {}}, "recipe has no field haed; it has data, augment, network, head, optimise"),
+        (
+            {"haed": {}},
+            "recipe has no field haed; it has data, labels, augment, network, head, optimise",
+        ),
         ({"head": {"sigma": 1}}, "head has no field sigma; it has name, bandwidth"),
         ({"head": "kdn_uniform"}, "head must be a mapping, got 'kdn_uniform'"),
     ],

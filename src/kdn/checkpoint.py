@@ -7,9 +7,11 @@ written beside their name and moved into place, so that a file is whole or absen
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import safe_open
@@ -20,10 +22,22 @@ from kdn.files import replacing
 from kdn.markup import facts_of_markup, markup_of_facts
 from kdn.model import LandmarkModel, build_model
 from kdn.models import MODELS, model_path
+from kdn.picture_model import PictureModel
 from kdn.recalibration import Recalibration
 from kdn.recipe import Recipe
+from kdn.value_model import ValueModel, build_value_model
 
-__all__ = ["TrainingState", "load_model", "read_state", "save_model", "write_state"]
+__all__ = [
+    "TrainingState",
+    "load_model",
+    "load_value_model",
+    "names_of_values",
+    "read_state",
+    "save_model",
+    "write_state",
+]
+
+Model = TypeVar("Model", bound=PictureModel)
 
 _FORMAT = 1
 _RECALIBRATED = {False: "recalibration.plain.", True: "recalibration.mirrored."}
@@ -44,7 +58,7 @@ class TrainingState:
 
 
 def save_model(
-    path: str | Path, model: LandmarkModel, facts: dict[str, Any], *, half: bool = False
+    path: str | Path, model: PictureModel, facts: dict[str, Any], *, half: bool = False
 ) -> None:
     """Write the weights of a model with its recipe and facts about them (epoch, scores).
 
@@ -63,17 +77,11 @@ def save_model(
     tensors = model.state_dict()
     if half:
         tensors = {name: _halved(name, tensor) for name, tensor in tensors.items()}
-    stored = {}
-    for mirror, found in model.recalibrations.items():
-        prefix = _RECALIBRATED[mirror]
-        tensors |= {prefix + name: tensor for name, tensor in found.tensors().items()}
-        stored[prefix] = dict(found.facts)
-    facts = {name: value for name, value in facts.items() if name != "recalibration"}
-    facts |= {"recalibration": stored} if stored else {}
-    facts = {name: value for name, value in facts.items() if name != "markup_content"}
-    own = facts_of_markup(model.markup)
-    if "markup_content" in own:
-        facts |= own
+    own = ("recalibration", "markup_content")
+    facts = {name: value for name, value in facts.items() if name not in own}
+    if isinstance(model, LandmarkModel):
+        more, said = _beside_landmarks(model)
+        tensors, facts = tensors | more, facts | said
     _write(Path(path), tensors, {**facts, "recipe": model.recipe.as_dict()})
 
 
@@ -87,35 +95,49 @@ def load_model(model: str | Path) -> tuple[LandmarkModel, dict[str, Any]]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is not such a checkpoint; the message names it and says why.
+        ValueError: If the file is not such a checkpoint, or is one of values; the message names it
+            and says why.
     """
-    path = model_path(model)
-    try:
-        tensors, facts = _read(path)
-    except FileNotFoundError as error:
-        known = ", ".join(MODELS)
-        raise FileNotFoundError(f"{error}, and no model of the package ({known})") from error
-    if any(name.startswith("model.") for name in tensors):
-        raise ValueError(
-            f"{path}: is the state of a training run, not a model; best.safetensors and "
-            f"last.safetensors beside it are"
-        )
-    try:
-        recipe = Recipe.of_dict(facts["recipe"])
+    path, tensors, facts, recipe = _model_parts(model)
+    if recipe.labels.names:
+        said = ", ".join(recipe.labels.names)
+        raise ValueError(f"{path}: gives values ({said}), not landmarks")
+    with _its_recipe(path):
         stored = markup_of_facts(facts) if "markup_content" in facts else None
-        with torch.random.fork_rng(devices=[]):
-            loaded = build_model(recipe, stored)
-    except (FileNotFoundError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path}: its recipe cannot be used ({error!r})") from error
+        loaded = build_model(recipe, stored)
     try:
         loaded.recalibrations = _recalibrations(tensors, facts.get("recalibration", {}))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: its recalibration cannot be used ({error!r})") from error
-    try:
-        loaded.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise ValueError(f"{path}: the weights do not fit the recipe ({error})") from error
-    return loaded.eval(), facts
+    return _filled(path, loaded, tensors), facts
+
+
+def load_value_model(model: str | Path) -> tuple[ValueModel, dict[str, Any]]:
+    """Return a saved model of values, likewise.
+
+    Args:
+        model: A file that `kdn train` or `kdn export` wrote.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is not such a checkpoint, or is one of landmarks.
+    """
+    path, tensors, facts, recipe = _model_parts(model)
+    if not recipe.labels.names:
+        raise ValueError(f"{path}: gives landmarks, not values")
+    with _its_recipe(path):
+        loaded = build_value_model(recipe)
+    return _filled(path, loaded, tensors), facts
+
+
+def names_of_values(model: str | Path) -> tuple[str, ...]:
+    """Return what values a saved model gives; none if it gives landmarks.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is not such a checkpoint.
+    """
+    return tuple(_model_parts(model)[3].labels.names)
 
 
 def write_state(path: Path, state: TrainingState) -> None:
@@ -131,6 +153,55 @@ def read_state(path: Path) -> TrainingState:
         ValueError: If the file is not such a state; the message names it.
     """
     return TrainingState(*_read(path))
+
+
+def _beside_landmarks(model: LandmarkModel) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors and facts of a landmark model's recalibrations and own mark-up."""
+    tensors: dict[str, Tensor] = {}
+    stored = {}
+    for mirror, found in model.recalibrations.items():
+        prefix = _RECALIBRATED[mirror]
+        tensors |= {prefix + name: tensor for name, tensor in found.tensors().items()}
+        stored[prefix] = dict(found.facts)
+    facts: dict[str, Any] = {"recalibration": stored} if stored else {}
+    own = facts_of_markup(model.markup)
+    return tensors, facts | (own if "markup_content" in own else {})
+
+
+def _model_parts(model: str | Path) -> tuple[Path, dict[str, Tensor], dict[str, Any], Recipe]:
+    """Return the file of a model, its tensors and facts, and its recipe."""
+    path = model_path(model)
+    try:
+        tensors, facts = _read(path)
+    except FileNotFoundError as error:
+        known = ", ".join(MODELS)
+        raise FileNotFoundError(f"{error}, and no model of the package ({known})") from error
+    if any(name.startswith("model.") for name in tensors):
+        raise ValueError(
+            f"{path}: is the state of a training run, not a model; best.safetensors and "
+            f"last.safetensors beside it are"
+        )
+    with _its_recipe(path):
+        return path, tensors, facts, Recipe.of_dict(facts["recipe"])
+
+
+@contextmanager
+def _its_recipe(path: Path) -> Iterator[None]:
+    """Say of what goes wrong that it is the recipe of a file, and leave torch's generator alone."""
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    except (FileNotFoundError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: its recipe cannot be used ({error!r})") from error
+
+
+def _filled(path: Path, model: Model, tensors: dict[str, Tensor]) -> Model:
+    """Return a model with the weights of a file, in evaluation mode."""
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ValueError(f"{path}: the weights do not fit the recipe ({error})") from error
+    return model.eval()
 
 
 def _recalibrations(tensors: dict[str, Tensor], facts: dict[str, Any]) -> dict[bool, Recalibration]:

@@ -120,7 +120,10 @@ def image_size(path: Path) -> tuple[int, int]:
             warnings.simplefilter("ignore")
             with Image.open(path) as image:
                 width, height = image.size
-                turned = image.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
+                # Pillow decodes a PNG file to look for a tag behind its pixels.
+                png = image.format == "PNG"
+                tag = _orientation(path.read_bytes()) if png else image.getexif().get(_ORIENTATION)
+                turned = tag in (5, 6, 7, 8)
                 return (width, height) if turned else (height, width)
     height, width = read_image(path).shape[:2]
     return height, width

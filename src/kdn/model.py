@@ -12,17 +12,14 @@ from torch import Tensor, nn
 from kdn.density import GaussianDensity, KernelDensity
 from kdn.heads import Head, build_head, mirror_average
 from kdn.markup import Markup, markup_named
-from kdn.networks import FAN, ResNet
+from kdn.picture_model import PictureModel, build_network, stride_of
 from kdn.recalibration import Recalibration
 from kdn.recipe import Recipe
 
 __all__ = ["LandmarkModel", "build_model", "load_initial_weights"]
 
-_MEAN = (0.485, 0.456, 0.406)
-_DEVIATION = (0.229, 0.224, 0.225)
 
-
-class LandmarkModel(nn.Module):
+class LandmarkModel(PictureModel):
     """Crops in, a density per landmark out.
 
     Args:
@@ -36,28 +33,10 @@ class LandmarkModel(nn.Module):
             mirrored crop (True) and others (False); empty before.
     """
 
-    mean: Tensor
-    deviation: Tensor
-
-    def __init__(self, *, recipe: Recipe, network: FAN | ResNet, head: Head, markup: Markup):
-        super().__init__()
-        self.recipe = recipe
-        self.network = network
-        self.head = head
+    def __init__(self, *, recipe: Recipe, network: nn.Module, head: Head, markup: Markup):
+        super().__init__(recipe=recipe, network=network, head=head)
         self.markup = markup
         self.recalibrations: dict[bool, Recalibration] = {}
-        self.register_buffer("mean", torch.tensor(_MEAN).view(3, 1, 1), persistent=False)
-        self.register_buffer("deviation", torch.tensor(_DEVIATION).view(3, 1, 1), persistent=False)
-
-    def forward(self, crops: Tensor) -> list[Float[Tensor, "batch ..."]]:
-        """Return the network's outputs, one per stack, the last one last.
-
-        Args:
-            crops: RGB, `(batch, 3, height, width)`: `uint8`, or floating point in [0, 1].
-        """
-        images = crops.to(self.mean) / 255 if crops.dtype == torch.uint8 else crops
-        images = (images - self.mean) / self.deviation
-        return self.network(images.contiguous(memory_format=torch.channels_last))
 
     def density(
         self, crops: Tensor, *, mirror: bool = False, adjusted: bool = True
@@ -130,12 +109,7 @@ def build_model(recipe: Recipe, markup: Markup | None = None) -> LandmarkModel:
     markup = markup or markup_named(recipe.data.markup)
     height, width = recipe.data.height, recipe.data.width
     fan = recipe.network.name == "fan"
-    stride = FAN.stride if fan else ResNet.stride
-    if height % stride or width % stride:
-        raise ValueError(
-            f"data.height and data.width must be multiples of {stride} for {recipe.network.name}, "
-            f"got {height} and {width}"
-        )
+    stride = stride_of(recipe)
     head = build_head(
         recipe.head, landmarks=markup.landmarks, stride=stride, height=height, width=width
     )
@@ -143,23 +117,14 @@ def build_model(recipe: Recipe, markup: Markup | None = None) -> LandmarkModel:
         raise ValueError(
             f"head.name {recipe.head.name} takes {'maps' if head.takes_maps else 'a vector'}, "
             f"but network.name {recipe.network.name} gives {'maps' if fan else 'a vector'}; "
-            f"use {'fan' if head.takes_maps else 'resnet18 or resnet50'}"
+            f"use {'fan' if head.takes_maps else 'resnet18, resnet50 or conv'}"
         )
-    network = (
-        FAN(
-            channels=head.channels,
-            stacks=recipe.network.stacks,
-            features=recipe.network.features,
-            depth=recipe.network.depth,
-        )
-        if fan
-        else ResNet(channels=head.channels, layers=int(recipe.network.name.removeprefix("resnet")))
-    )
+    network = build_network(recipe.network, channels=head.channels)
     model = LandmarkModel(recipe=recipe, network=network, head=head, markup=markup)
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def load_initial_weights(model: LandmarkModel, path: Path) -> tuple[int, int]:
+def load_initial_weights(model: PictureModel, path: Path) -> tuple[int, int]:
     """Copy into the network the tensors of a safetensors file whose name and shape fit.
 
     Returns:

@@ -17,15 +17,30 @@ __all__ = [
     "AugmentRecipe",
     "CropRule",
     "DataRecipe",
+    "Decoder",
     "HeadName",
     "HeadRecipe",
+    "LabelsRecipe",
     "NetworkRecipe",
     "OptimiseRecipe",
     "Recipe",
 ]
 
-HeadName = Literal["softlabel", "kdn_uniform", "kdn_gaussian", "kdn_adaptive", "gaussian"]
-"""The heads there are."""
+HeadName = Literal[
+    "softlabel",
+    "kdn_uniform",
+    "kdn_gaussian",
+    "kdn_adaptive",
+    "gaussian",
+    "l1",
+    "l2",
+    "dex",
+    "coral",
+]
+"""The heads there are. All but `softlabel` can be those of values, the last four only those."""
+
+Decoder = Literal["default", "argmax", "quarter", "mean", "local_mean", "mode", "median"]
+"""Which point of a density may be the prediction."""
 
 CropRule = Literal["face", "box", "picture"]
 """What a crop shows; see `kdn.data.framing.Framing`."""
@@ -87,6 +102,47 @@ class DataRecipe:
 
 
 @dataclass(frozen=True)
+class LabelsRecipe:
+    """Which values of a sample are learned instead of its landmarks, and the axis they lie on.
+
+    Args:
+        names: Attributes of the samples that are learned, such as `age` or `[AU1, AU12]`; empty to
+            learn landmarks.
+        low: Centre of the first cell of the axis, in the label's unit.
+        high: Centre of the last cell.
+        step: Distance of neighbouring cells.
+        rounding: What the labels were rounded to, in the label's unit: the likelihood is that of
+            all values within half of it either way. 0 for labels that are exact.
+    """
+
+    names: tuple[str, ...] | str = ()
+    low: float = 0.0
+    high: float = 100.0
+    step: float = 1.0
+    rounding: float = 1.0
+
+    def __post_init__(self) -> None:
+        if isinstance(self.names, str):
+            object.__setattr__(self, "names", (self.names,))
+        _require(isinstance(self.names, tuple), "labels.names", self.names, "a list or one name")
+        _require(
+            all(isinstance(name, str) and name for name in self.names),
+            "labels.names",
+            self.names,
+            "names of attributes",
+        )
+        _require(len(set(self.names)) == len(self.names), "labels.names", self.names, "different")
+        steps = (self.high - self.low) / self.step if self.step > 0 else -1.0
+        _require(
+            0 < steps < float("inf") and abs(steps - round(steps)) < 1e-6,
+            "labels.low, labels.high and labels.step",
+            (self.low, self.high, self.step),
+            "a positive step that goes a whole number of times from low to high",
+        )
+        _require(0 <= self.rounding < float("inf"), "labels.rounding", self.rounding, "0 or more")
+
+
+@dataclass(frozen=True)
 class AugmentRecipe:
     """How training pictures are varied (the paper's appendix A, plus a shift).
 
@@ -134,18 +190,22 @@ class NetworkRecipe:
     """What scores the cells.
 
     Args:
-        name: `fan`, or `resnet18` or `resnet50` (for the head `gaussian` only).
+        name: `fan` for maps; `resnet18`, `resnet50` or the small `conv` for the head `gaussian`
+            and for values.
         stacks: Hourglasses one after the other (`fan`); the paper has 4.
-        features: Channels of an hourglass (`fan`); the paper has 256.
-        depth: Halvings within an hourglass (`fan`).
+        features: Channels of an hourglass (`fan`); the paper has 256. Of the first stage of `conv`,
+            each further stage has twice as many.
+        depth: Halvings within an hourglass (`fan`), or of the whole (`conv`).
+        dropout: Share of the pooled features that are left out at random in training (`conv`).
         weights: A safetensors file with initial weights; keys that do not fit by name and shape
             are left out and counted.
     """
 
-    name: Literal["fan", "resnet18", "resnet50"] = "fan"
+    name: Literal["fan", "resnet18", "resnet50", "conv"] = "fan"
     stacks: int = 1
     features: int = 96
     depth: int = 4
+    dropout: float = 0.0
     weights: str | None = None
 
     def __post_init__(self) -> None:
@@ -158,6 +218,7 @@ class NetworkRecipe:
             "a positive multiple of 8",
         )
         _require(self.depth >= 1, "network.depth", self.depth, "at least 1")
+        _require(0 <= self.dropout < 1, "network.dropout", self.dropout, "in [0, 1)")
 
 
 @dataclass(frozen=True)
@@ -165,16 +226,19 @@ class HeadRecipe:
     """How outputs become a density, and what the loss is.
 
     Args:
-        name: Which head.
+        name: Which head. `l1`, `l2`, `dex` and `coral` are baselines for values.
         bandwidth: Standard deviation of the Gaussian kernel in cells of the network's own grid,
-            before any refinement; where the bandwidth is learned, its initial value.
-        learn_bandwidth: `fixed`, learned per `landmark`, or predicted per `map`
+            before any refinement, or of the axis of values; where the bandwidth is learned, its
+            initial value.
+        learn_bandwidth: `fixed`, learned per `landmark` (or value), or predicted per `map`
             (`kdn_gaussian` only, whose own choice is `landmark`; as published it is `fixed`).
         refine: Interpolate the logits bicubically to a grid this many times finer (`kdn_gaussian`,
-            whose own choice is 4, and `kdn_adaptive`, whose own is 1; as published it is 1).
+            whose own choice is 4, and `kdn_adaptive`, whose own is 1; as published it is 1). For
+            maps only.
         offset_limit: Largest move of a kernel's centre on each axis, in cells of the network's own
             grid (`kdn_adaptive` only).
-        decoder: Which point of the density is the prediction; `default` takes the head's own.
+        decoder: Which point of the density is the prediction; `default` takes the head's own;
+            `median` is for values.
     """
 
     name: HeadName = "kdn_gaussian"
@@ -182,7 +246,9 @@ class HeadRecipe:
     learn_bandwidth: Literal["fixed", "landmark", "map"] | None = None
     refine: Literal[1, 2, 4] | None = None
     offset_limit: float = 1.5
-    decoder: Literal["default", "argmax", "quarter", "mean", "local_mean", "mode"] = "default"
+    decoder: Literal["default", "argmax", "quarter", "mean", "local_mean", "mode", "median"] = (
+        "default"
+    )
 
     def __post_init__(self) -> None:
         _require_choices(self, "head")
@@ -236,6 +302,7 @@ class Recipe:
 
     Args:
         data: What is learned from.
+        labels: Which values are learned instead of landmarks.
         augment: How training pictures are varied.
         network: What scores the cells.
         head: How outputs become a density, and what the loss is.
@@ -243,6 +310,7 @@ class Recipe:
     """
 
     data: DataRecipe = field(default_factory=DataRecipe)
+    labels: LabelsRecipe = field(default_factory=LabelsRecipe)
     augment: AugmentRecipe = field(default_factory=AugmentRecipe)
     network: NetworkRecipe = field(default_factory=NetworkRecipe)
     head: HeadRecipe = field(default_factory=HeadRecipe)

@@ -9,6 +9,7 @@ from kdn.recipe import (
     AugmentRecipe,
     DataRecipe,
     HeadRecipe,
+    LabelsRecipe,
     NetworkRecipe,
     OptimiseRecipe,
     Recipe,
@@ -20,6 +21,7 @@ __all__ = ["TRAIN"]
 def _train(
     out: Path,
     data: DataRecipe,
+    labels: LabelsRecipe,
     augment: AugmentRecipe,
     network: NetworkRecipe,
     head: HeadRecipe,
@@ -34,6 +36,7 @@ def _train(
     Args:
         out: Folder of the run; gets best.safetensors, last.safetensors, log.csv, recipe.json.
         data: What is learned from.
+        labels: Which values are learned instead of landmarks.
         augment: How training pictures are varied.
         network: What scores the cells.
         head: How outputs become a density, and what the loss is.
@@ -45,7 +48,9 @@ def _train(
     """
     from kdn.train import train  # Fabric takes a second to import, which other commands need not
 
-    recipe = Recipe(data=data, augment=augment, network=network, head=head, optimise=optimise)
+    recipe = Recipe(
+        data=data, labels=labels, augment=augment, network=network, head=head, optimise=optimise
+    )
     best = train(recipe, out, resume=resume, accelerator=accelerator, devices=devices, quiet=quiet)
     print(f"best checkpoint: {best}")
     return 0

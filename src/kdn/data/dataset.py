@@ -22,6 +22,7 @@ from kdn.data.augment import (
 from kdn.data.crop import warp
 from kdn.data.framing import Framing
 from kdn.data.sample import Sample
+from kdn.grid import Affine
 from kdn.markup import Markup
 from kdn.recipe import AugmentRecipe, DataRecipe
 
@@ -102,7 +103,7 @@ class CropDataset(Dataset[dict[str, Tensor]]):
         return draw_augmentation(self.augment, rng)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        sample, image = self._load(index)
+        sample, image = self.load(index)
         if len(sample.landmarks) != self.markup.landmarks:
             raise ValueError(
                 f"{sample.id}: {len(sample.landmarks)} landmarks, but the mark-up "
@@ -110,10 +111,7 @@ class CropDataset(Dataset[dict[str, Tensor]]):
             )
         size = {"height": self.framing.height, "width": self.framing.width}
         varied = self.augmentation(index)
-        crop_to_image = varied_crop(self.framing, sample.bbox, image.shape[:2], varied)
-        crop = warp(image, crop_to_image, **size)
-        if self.augment is not None:
-            crop = augment_pixels(crop, varied)
+        crop, crop_to_image = self.cropped(sample, image, varied)
         landmarks = crop_to_image.inverse().points(torch.from_numpy(sample.landmarks)).numpy()
         valid, visible = sample.valid, sample.visible
         if varied.flip:
@@ -129,7 +127,25 @@ class CropDataset(Dataset[dict[str, Tensor]]):
             "index": torch.tensor(index),
         }
 
-    def _load(self, index: int) -> tuple[Sample, UInt8[np.ndarray, "height width 3"]]:
+    def cropped(
+        self,
+        sample: Sample,
+        image: UInt8[np.ndarray, "height width 3"],
+        varied: Augmentation,
+    ) -> tuple[UInt8[np.ndarray, "crop_height crop_width 3"], Affine]:
+        """Return the crop of a sample under a variation, and its crop → image map.
+
+        Args:
+            sample: Whose box is cropped by.
+            image: Its picture.
+            varied: What is varied.
+        """
+        size = {"height": self.framing.height, "width": self.framing.width}
+        crop_to_image = varied_crop(self.framing, sample.bbox, image.shape[:2], varied)
+        crop = warp(image, crop_to_image, **size)
+        return (crop if self.augment is None else augment_pixels(crop, varied)), crop_to_image
+
+    def load(self, index: int) -> tuple[Sample, UInt8[np.ndarray, "height width 3"]]:
         """Return a sample and its picture, from the cache if they are there."""
         rendered = self._cache.get(index)
         if rendered is not None:

@@ -11,9 +11,10 @@ import numpy as np
 from jaxtyping import Bool, Float64, UInt8
 
 from kdn.data.sample import Box, Sample, tight_box
+from kdn.images import image_size
 from kdn.markup import Markup
 
-__all__ = ["Faces", "labelled", "pictures_folder", "read_entries", "settle"]
+__all__ = ["Faces", "labelled", "pictures_folder", "read_entries", "settle", "whole_box"]
 
 Entry = TypeVar("Entry")
 
@@ -53,7 +54,8 @@ def read_entries(
                 continue
             _check_count(sample, samples, markup)
         except (OSError, ValueError) as error:
-            found.append(f"{place}: {error}")
+            said = str(error)
+            found.append(said if said.startswith(f"{place}:") else f"{place}: {said}")
             continue
         samples.append(sample)
     if not count:
@@ -112,15 +114,15 @@ def labelled(
         attributes: What else the file says.
 
     Raises:
-        ValueError: If a valid landmark is not finite, if no landmark is valid, or if the box has
-            no area.
+        ValueError: If a valid landmark is not finite, if no landmark is valid (without landmarks at
+            all: if there is no box), or if the box has no area.
     """
     valid = np.ones(len(points), bool) if valid is None else valid
     visible = valid.copy() if visible is None else visible & valid
     wrong = np.flatnonzero(valid & ~np.isfinite(points).all(axis=1))
     if len(wrong):
         raise ValueError(f"coordinates must be finite, got {points[wrong[0]].tolist()}")
-    if not valid.any():
+    if not valid.any() and (len(points) or bbox is None):
         raise ValueError("no landmark has a position")
     box = tight_box(points, valid) if bbox is None else bbox
     if not (np.isfinite(box).all() and box[2] > box[0] and box[3] > box[1]):
@@ -136,6 +138,20 @@ def labelled(
         picture=picture,
         attributes=dict(attributes or {}),
     )
+
+
+def whole_box(image: Path) -> Box:
+    """Return the box that is a whole picture, `(−½, −½, width − ½, height − ½)`.
+
+    Convention: image pixels of the picture turned upright, the first pixel's centre is 0. Of the
+    file only the header is read, where it says enough (`image_size`).
+
+    Raises:
+        FileNotFoundError: If there is no such picture.
+        ValueError: If it is none.
+    """
+    height, width = image_size(image)
+    return -0.5, -0.5, width - 0.5, height - 0.5
 
 
 class Faces:

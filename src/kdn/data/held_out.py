@@ -8,10 +8,11 @@ from pathlib import Path
 from kdn.data.sample import Sample
 from kdn.data.sources import load_samples
 from kdn.data.splits import Selection, join_samples, picture_names, split_by_picture
+from kdn.data.values import with_values
 from kdn.markup import Markup, markup_named
-from kdn.recipe import DataRecipe
+from kdn.recipe import DataRecipe, LabelsRecipe
 
-__all__ = ["held_out_samples", "training_and_validation"]
+__all__ = ["held_out_samples", "training_and_validation", "values_training_and_validation"]
 
 
 def training_and_validation(
@@ -34,6 +35,34 @@ def training_and_validation(
     samples = _joined(data.train, markup, problems)
     if data.valid:
         return samples, _joined(data.valid, markup, problems)
+    return split_by_picture(samples, data.valid_fraction, seed=0)
+
+
+def values_training_and_validation(
+    data: DataRecipe, labels: LabelsRecipe
+) -> tuple[Sequence[Sample], Sequence[Sample]]:
+    """Return the samples that values are trained on, and those that they are validated on.
+
+    Samples without any of the values are left out; landmarks are not looked at.
+
+    Args:
+        data: Names the sources, and what is held out of them.
+        labels: Names the values.
+
+    Raises:
+        FileNotFoundError: If a source is not there.
+        ValueError: If there is no source to train on, or one cannot be used or has no such values.
+    """
+    if not data.train:
+        raise ValueError("data.train must name at least one source of training samples")
+
+    def valued(sources: Sequence[str]) -> Selection:
+        parts = [load_samples(source, None) for source in sources]
+        return join_samples([with_values(part, labels.names, None) for part in parts])
+
+    samples = valued(data.train)
+    if data.valid:
+        return samples, valued(data.valid)
     return split_by_picture(samples, data.valid_fraction, seed=0)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from kdn.data.coco import read_coco
 from kdn.data.cofw import read_cofw, read_cofw68
+from kdn.data.disfa import read_disfa
 from kdn.data.dlib import read_dlib
 from kdn.data.entries import settle
 from kdn.data.fgnet import read_fgnet
@@ -17,22 +18,29 @@ from kdn.data.ibug import read_ibug
 from kdn.data.merl_rav import read_merl_rav
 from kdn.data.sample import Sample
 from kdn.data.synthetic import SyntheticFaces
+from kdn.data.synthetic_expressions import SyntheticExpressions
 from kdn.data.table import read_table
+from kdn.data.utkface import read_utkface
 from kdn.data.wflw import read_wflw
 from kdn.markup import FACE29, FACE68, FACE98, MARKUPS, XM2VTS68, Markup, markup_of_count
 
 __all__ = ["SOURCES", "load_samples", "source_markup", "source_place"]
 
-_SYNTHETIC = re.compile(r"synthetic:(\d+):(\d+)")
+_DRAWN = {"synthetic": SyntheticFaces, "expressions": SyntheticExpressions}
+_COUNT_AND_SEED = re.compile(r"(\d+):(\d+)")
 
 
 @dataclass(frozen=True)
 class _Kind:
-    """A kind of source: what reads it, whether it takes `@PICTURES`, and its own mark-up."""
+    """A kind of source: what reads it, whether it takes `@PICTURES`, and its own mark-up.
+
+    One without landmarks has no mark-up, and its reader takes none.
+    """
 
     read: Callable[..., Sequence[Sample]]
     pictures: bool = False
     markup: Markup | None = None
+    landmarks: bool = True
 
 
 def _300wlp_3d(folder: Path, markup: Markup | None, *, problems: list[str] | None) -> list[Sample]:
@@ -51,13 +59,15 @@ _KINDS: Mapping[str, _Kind] = {
     "dlib": _Kind(read_dlib, pictures=True),
     "coco": _Kind(read_coco, pictures=True),
     "table": _Kind(read_table, pictures=True),
+    "utkface": _Kind(read_utkface, landmarks=False),
+    "disfa": _Kind(read_disfa, landmarks=False),
 }
 
 SOURCES = (
     *("FOLDER", "merl_rav:FOLDER", "300wlp:FOLDER", "300wlp-3d:FOLDER", "aflw2000:FOLDER"),
     *("wflw:LIST", "cofw:FILE.mat", "cofw68:FOLDER@FILE.mat", "fgnet:FOLDER"),
     *("dlib:FILE.xml", "coco:FILE.json", "table:FILE.csv", "table:FILE.parquet"),
-    "synthetic:COUNT:SEED",
+    *("utkface:FOLDER", "disfa:FOLDER", "synthetic:COUNT:SEED", "expressions:COUNT:SEED"),
 )
 """What a source may be; `@FOLDER` behind a list, XML, JSON or table says where its pictures lie."""
 
@@ -74,7 +84,8 @@ def load_samples(
     Args:
         source: One of `SOURCES`. A folder without a word before it has pictures with `.pts` files
             and is not searched below its own level.
-        markup: What the landmarks are; None for any number that is the same in the whole source.
+        markup: What the landmarks are; None for any number that is the same in the whole source,
+            which may be 0.
         problems: Where to put one line about each file, line or entry that is left out because it
             cannot be used; None to let it raise.
         pictures: Whether a face whose picture is not there cannot be used.
@@ -84,7 +95,7 @@ def load_samples(
         ValueError: If the source has none of these forms, or does not have this mark-up.
     """
     kind, _, place = source.partition(":")
-    if kind == "synthetic":
+    if kind in _DRAWN:
         return _synthetic(source, markup)
     if kind not in _KINDS or not place:
         if re.fullmatch(r"[a-z0-9_-]{2,}:.*", source) and not Path(source).expanduser().exists():
@@ -92,7 +103,13 @@ def load_samples(
         return read_ibug(Path(source).expanduser(), markup, problems=problems)
     known = _KINDS[kind]
     _check_markup(source, known.markup, markup)
-    if not known.pictures:
+    if not known.landmarks:
+        if markup is not None and markup.landmarks:
+            raise ValueError(
+                f"{source}: has no landmarks, but the mark-up {markup.name} has {markup.landmarks}"
+            )
+        samples = known.read(Path(place).expanduser(), problems=problems)
+    elif not known.pictures:
         samples = known.read(Path(place).expanduser(), markup, problems=problems)
     else:
         file, apart = _with_pictures(place)
@@ -128,12 +145,13 @@ def source_markup(source: str, samples: Sequence[Sample]) -> Markup:
 
 
 def _synthetic(source: str, markup: Markup | None) -> SyntheticFaces:
-    match = _SYNTHETIC.fullmatch(source)
+    kind, _, place = source.partition(":")
+    match = _COUNT_AND_SEED.fullmatch(place)
     if match is None:
-        raise ValueError(f"source must be synthetic:COUNT:SEED, got {source!r}")
+        raise ValueError(f"source must be {kind}:COUNT:SEED, got {source!r}")
     if markup is not None and markup.name != FACE68.name:
         raise ValueError(f"synthetic faces have the mark-up {FACE68.name}, not {markup.name}")
-    return SyntheticFaces(int(match[1]), seed=int(match[2]))
+    return _DRAWN[kind](int(match[1]), seed=int(match[2]))
 
 
 def _with_pictures(place: str) -> tuple[Path, Path | None]:

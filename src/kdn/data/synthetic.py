@@ -95,7 +95,9 @@ class SyntheticFaces(Sequence[Sample]):
             return [self[i] for i in range(*index.indices(self._count))]
         if not -self._count <= index < self._count:
             raise IndexError(f"index {index} is out of range for {self._count} faces")
-        index = int(index) % self._count
+        return self._sample(int(index) % self._count)
+
+    def _sample(self, index: int) -> Sample:
         drawn = self._draw(np.random.default_rng((self._seed, index)))
         # The coin has a generator of its own: nothing that is drawn can depend on it.
         heads = bool(np.random.default_rng((self._seed, index, 1)).random() < 0.5)
@@ -105,9 +107,13 @@ class SyntheticFaces(Sequence[Sample]):
         return f"synthetic/{self._seed}/{index:06d}"
 
     def _draw(self, rng: np.random.Generator) -> _Drawn:
-        height, width = self._size
         shape = draw_shape(rng, ambiguous=self._ambiguous)
-        first, second, cranium, unit = _place(rng, shape, height=height, width=width)
+        return self._drawn(rng, shape, rest=shape)
+
+    def _drawn(self, rng: np.random.Generator, shape: FaceShape, *, rest: FaceShape) -> _Drawn:
+        """Return a picture of a face, placed where its shape at rest would stand."""
+        height, width = self._size
+        first, second, cranium, unit = _place(rng, shape, rest=rest, height=height, width=width)
         palette = scene.draw_palette(rng)
         variants = [first] if shape.ambiguity is None else [first, second]
         outline = _outline(variants, cranium)
@@ -164,7 +170,7 @@ def _labelled(drawn: _Drawn, name: str, *, heads: bool) -> Sample:
 
 
 def _place(
-    rng: np.random.Generator, shape: FaceShape, *, height: int, width: int
+    rng: np.random.Generator, shape: FaceShape, *, rest: FaceShape, height: int, width: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
     """Return both positions of the landmarks and the skull in image pixels, and the head's unit."""
     short = min(height, width)
@@ -174,7 +180,7 @@ def _place(
     first, second, cranium = (
         project(points, **view) for points in (shape.landmarks, shape.second, shape.cranium)
     )
-    points = np.concatenate([first, second])
+    points = np.concatenate([project(points, **view) for points in (rest.landmarks, rest.second)])
     move = middle - 0.5 * (points.min(axis=0) + points.max(axis=0))
     return first + move, second + move, cranium + move, unit
 

@@ -57,14 +57,24 @@ class FaceShape:
     mouth_open: float
 
 
-def draw_shape(rng: np.random.Generator, *, ambiguous: float) -> FaceShape:
-    """Return a random face seen from the front, ambiguous with the probability `ambiguous`."""
+def draw_shape(rng: np.random.Generator, *, ambiguous: float, rest: bool = False) -> FaceShape:
+    """Return a random face seen from the front, ambiguous with the probability `ambiguous`.
+
+    One at `rest` has open eyes and a shut mouth, and its brows, lids and corners of the mouth vary
+    little from face to face.
+    """
     mouth_open = float(rng.uniform(0.05, 0.4)) if rng.random() < 0.45 else 0.0
     closed = _eyes_closed(rng)
+    if rest:
+        mouth_open, closed = 0.0, (False, False)
     jaw, cranium = _outline(rng, drop=0.6 * mouth_open)
-    landmarks = np.concatenate(
-        [jaw, _brows(rng), _nose(rng), _eyes(rng, closed), _mouth(rng, mouth_open)]
+    features = (
+        _brows(rng, rest),
+        _nose(rng),
+        _eyes(rng, closed, rest),
+        _mouth(rng, mouth_open, rest),
     )
+    landmarks = np.concatenate([jaw, *features])
     landmarks[:17, 0] += rng.normal(0, 0.02)
     ambiguity, half = _draw_ambiguity(rng, ambiguous)
     return FaceShape(
@@ -142,14 +152,15 @@ def _outline(
     return jaw, cranium
 
 
-def _brows(rng: np.random.Generator) -> Points:
+def _brows(rng: np.random.Generator, rest: bool) -> Points:
     """Return the ten points of the brows, 17 to 26."""
-    raised, spacing = rng.uniform(-0.1, 0.12), rng.uniform(0.15, 0.27)
+    raised = rng.uniform(-0.02, 0.02) if rest else rng.uniform(-0.1, 0.12)
+    spacing = rng.uniform(0.15, 0.27)
     length, arch = rng.uniform(0.5, 0.68), rng.uniform(0.02, 0.16)
     brows = []
     for side in (-1, 1):
         t = np.linspace(0, 1, 5)  # from the temple to the nose
-        frown = rng.normal(0, 0.06) + 0.3 * raised
+        frown = rng.normal(0, 0.02 if rest else 0.06) + 0.3 * raised
         x = side * (spacing + length * (1 - t))
         y = -0.6 - raised - arch * np.sin(math.pi * t**0.8) - frown * t + rng.normal(0, 0.025)
         points = np.stack([x, y, 0.05 + 0.3 * t], axis=1)
@@ -169,10 +180,10 @@ def _nose(rng: np.random.Generator) -> Points:
     return np.concatenate([bridge, base])
 
 
-def _eyes(rng: np.random.Generator, closed: tuple[bool, bool]) -> Points:
+def _eyes(rng: np.random.Generator, closed: tuple[bool, bool], rest: bool) -> Points:
     """Return the twelve points of the eyes, 36 to 47."""
     spacing, height = rng.uniform(0.37, 0.48), rng.uniform(-0.4, -0.27)
-    half_width, opening = rng.uniform(0.13, 0.2), rng.uniform(0.05, 0.12)
+    half_width, opening = rng.uniform(0.13, 0.2), rng.uniform(0.08 if rest else 0.05, 0.12)
     slant = rng.normal(0, 0.1)
     # Left eye: outer corner, two above, inner corner, two below.
     x = np.array([-1, -0.4, 0.4, 1, 0.4, -0.4])
@@ -190,10 +201,11 @@ def _eyes(rng: np.random.Generator, closed: tuple[bool, bool]) -> Points:
     return np.concatenate(eyes)
 
 
-def _mouth(rng: np.random.Generator, opening: float) -> Points:
+def _mouth(rng: np.random.Generator, opening: float, rest: bool) -> Points:
     """Return outer and inner lips, 48 to 67."""
     height, half_width = rng.uniform(0.55, 0.7), rng.uniform(0.27, 0.42)
-    smile, skew = rng.uniform(-0.5, 1.0), rng.normal(0, 0.03)
+    smile = rng.uniform(-0.2, 0.2) if rest else rng.uniform(-0.5, 1.0)
+    skew = rng.normal(0, 0.03)
     upper, lower = rng.uniform(0.05, 0.12), rng.uniform(0.07, 0.16)
     half_width = half_width + 0.07 * smile - 0.25 * opening
     above, below = np.linspace(-1, 1, 7), np.linspace(1, -1, 7)[1:-1]

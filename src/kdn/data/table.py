@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from kdn.coordinates import as_coordinate, shown
-from kdn.data.entries import Faces, labelled, pictures_folder, read_entries
+from kdn.data.entries import Faces, labelled, pictures_folder, read_entries, whole_box
 from kdn.data.sample import Box, Sample
 from kdn.markup import Markup
 
@@ -38,8 +38,9 @@ def read_table(
 
     * `path` (or else `file`, `image`): the picture.
     * `x0`, `y0`, `x1`, `y1`, …: the landmarks, counted from 0. Where both cells are empty the
-      landmark has no position.
-    * `box_x0`, `box_y0`, `box_x1`, `box_y1`: the box; the tight box where there is none.
+      landmark has no position. A table without these columns has attributes alone.
+    * `box_x0`, `box_y0`, `box_x1`, `box_y1`: the box. Where there is none it is the tight box, or
+      without landmarks the whole picture.
     * `visible0`, `visible1`, …: whether a landmark can be seen (`1`, `true`, `yes` or `0`, `false`,
       `no`); all by default.
     * `id`: what the face is called; `TABLE/PICTURE#0` and so on by default.
@@ -55,7 +56,8 @@ def read_table(
         problems: Where to put one line about each row that cannot be used; None to raise.
 
     Returns:
-        The faces in the order of the rows. No picture is opened.
+        The faces in the order of the rows. No picture is opened but for the size of one that is the
+        box of its row, which stands in its header.
 
     Raises:
         FileNotFoundError: If there is no such file or folder.
@@ -70,6 +72,11 @@ def read_table(
         raise ValueError(f"{file}: must be a .csv or .parquet file")
     header, rows = _parquet_rows(file) if parquet else _csv_rows(file)
     columns = _Columns(file if parquet else f"{file}:1", header)
+    if markup is not None and markup.landmarks and not columns.count:
+        raise ValueError(
+            f"{columns.place}: has no landmarks (x0, y0, x1, y1 …), but the mark-up {markup.name} "
+            f"has {markup.landmarks}"
+        )
 
     def read(row: _Row | str) -> Sample:
         if isinstance(row, str):
@@ -83,6 +90,7 @@ class _Columns:
     """Which columns a table has, and a face out of a row."""
 
     def __init__(self, place: object, header: Sequence[str]) -> None:
+        self.place = place
         path = next((name for name in _PATHS if name in header), None)
         if path is None:
             raise ValueError(f"{place}: must have a column path, file or image")
@@ -93,10 +101,12 @@ class _Columns:
         self.count = sum(bool(re.fullmatch(r"x\d+", name)) for name in header)
         wanted = {f"{axis}{i}" for i in range(self.count) for axis in "xy"}
         there = {name for name in header if re.fullmatch(r"[xy]\d+", name)}
-        if not wanted or wanted != there:
-            odd = sorted(wanted ^ there) or ["x0"]
+        if wanted != there:
+            odd = sorted(wanted ^ there)
             raise ValueError(f"{place}: must have x0, y0, x1, y1 …, of which {odd[0]!r} is odd")
         self.visible = "visible0" in header
+        if self.visible and not self.count:
+            raise ValueError(f"{place}: has visible0, but not x0 and y0")
         needed = {f"visible{i}" for i in range(self.count)} if self.visible else set()
         needed |= set(BOX_COLUMNS) if any(name in header for name in BOX_COLUMNS) else set()
         missing = sorted(needed - set(header))
@@ -114,7 +124,7 @@ class _Columns:
         picture = picture.strip()
         own = faces.name(picture)
         points = [[_number(row[f"{axis}{i}"]) for axis in "xy"] for i in range(self.count)]
-        landmarks = np.array(points, np.float64)
+        landmarks = np.array(points, np.float64).reshape(-1, 2)
         half = np.flatnonzero(np.isnan(landmarks).any(axis=1) & ~np.isnan(landmarks).all(axis=1))
         if len(half):
             raise ValueError(f"landmark {half[0]} has only one coordinate")
@@ -122,13 +132,16 @@ class _Columns:
         visible = None
         if self.visible:
             visible = np.array([_flag(row[f"visible{i}"]) for i in range(self.count)])
+        box = self._box(row) if self.box else None
+        if box is None and not self.count:
+            box = whole_box(faces.path(picture))
         return labelled(
             str(row.get("id") or "").strip() or own,
             faces.path(picture),
             landmarks,
             valid=valid,
             visible=visible,
-            bbox=self._box(row) if self.box else None,
+            bbox=box,
             picture=str(row.get("picture") or "").strip() or faces.picture(picture),
             attributes={name: _value(row[name]) for name in self.others if row[name] is not None},
         )

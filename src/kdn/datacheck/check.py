@@ -37,6 +37,7 @@ class SourceReport:
             `√(w·h)` in that of its picture, share of the landmarks that the box `missed` by more
             than a tenth of its side, `roll` in degrees, `yaw` (`roll_and_yaw`), how many landmarks
             lie `outside` the picture and how far the `farthest` does; NaN where that is not known.
+        numbers: The values of each attribute that is a number, of the faces that have it.
         worst: Id of the face with the landmark farthest outside, or "".
         problems: One line about each file, entry or picture that cannot be used.
     """
@@ -47,6 +48,7 @@ class SourceReport:
     pictures: int
     landmarks: tuple[int, int, int]
     faces_of: dict[str, Float64[np.ndarray, " faces"]]
+    numbers: dict[str, Float64[np.ndarray, " some"]]
     worst: str
     problems: tuple[str, ...]
 
@@ -133,6 +135,7 @@ def _check_source(
     known = markup or (source_markup(source, samples) if len(samples) else None)
     rows: list[tuple[float, ...]] = []
     counts = np.zeros(3, np.int64)
+    numbers: dict[str, list[float]] = defaultdict(list)
     worst, farthest = "", 0.0
     pictures = _Pictures(source, seen, problems)
     for index in range(len(samples)):
@@ -146,6 +149,9 @@ def _check_source(
             if progress is not None:
                 progress(1)
         rows.append(_facts(sample, size, known or source_markup(source, [sample])))
+        for name, value in sample.attributes.items():
+            if isinstance(value, float | int) and not isinstance(value, bool):
+                numbers[name].append(float(value))
         counts += (len(sample.valid), int(sample.valid.sum()), int(sample.visible.sum()))
         if rows[-1][-1] > farthest:
             worst, farthest = sample.id, rows[-1][-1]
@@ -157,6 +163,7 @@ def _check_source(
         pictures=pictures.count,
         landmarks=(int(counts[0]), int(counts[1]), int(counts[2])),
         faces_of=dict(zip(_FACTS, columns, strict=True)),
+        numbers={name: np.array(values) for name, values in numbers.items()},
         worst=worst,
         problems=tuple(problems),
     )
@@ -213,13 +220,13 @@ def _facts(sample: Sample, size: tuple[int, int] | None, markup: Markup) -> tupl
     margin = 0.1 * np.array([width, height])
     first, last = np.array([x0, y0]) - margin, np.array([x1, y1]) + margin
     within = (points >= first) & (points <= last)
-    missed = 1.0 - float(within.all(axis=1).mean())
+    missed = 1.0 - float(within.all(axis=1).mean()) if len(points) else np.nan
     share, outside, farthest = np.nan, np.nan, np.nan
     if size is not None:
         share = float(np.sqrt(width * height / (size[0] * size[1])))
         end = np.array([size[1], size[0]]) - 0.5
         beyond = np.maximum(-0.5 - points, points - end).max(axis=1)
-        outside, farthest = float((beyond > 0).sum()), max(float(beyond.max()), 0.0)
+        outside, farthest = float((beyond > 0).sum()), float(beyond.max(initial=0.0))
     roll, yaw = pose_of(sample, markup)
     return width, height, share, missed, roll, yaw, outside, farthest
 

@@ -45,8 +45,9 @@ def as_json(report: DataReport) -> dict[str, Any]:
 
 def _source_lines(source: SourceReport) -> Iterator[str]:
     name = source.markup.name if source.markup else "?"
-    yield f"{source.source}: {source.faces} faces of {name} in {source.pictures} pictures"
     total, valid, visible = source.landmarks
+    what = f"faces of {name}" if total or not source.faces else "samples without landmarks"
+    yield f"{source.source}: {source.faces} {what} in {source.pictures} pictures"
     if total:
         yield (
             f"  landmarks: {100 * valid / total:.1f} % have a position, "
@@ -66,6 +67,9 @@ def _source_lines(source: SourceReport) -> Iterator[str]:
             f"  outside their picture: {int(np.nansum(outside))} landmarks of {faces} faces, "
             f"the farthest by {np.nanmax(source.faces_of['farthest']):.1f} px ({source.worst})"
         )
+    for label, values in source.numbers.items():
+        low, middle, high = _range(values)
+        yield f"  {label}: {len(values)} values from {low:g} to {high:g}, median {middle:g}"
     if source.problems:
         yield f"  cannot be used: {len(source.problems)}"
 
@@ -101,6 +105,11 @@ def _quantiles(source: SourceReport, fact: str) -> list[float]:
     return [float(np.quantile(values, q)) if len(values) else np.nan for q in _QUANTILES]
 
 
+def _range(values: np.ndarray) -> list[float]:
+    """Return the least, the median and the largest value of an attribute."""
+    return [float(values.min()), float(np.median(values)), float(values.max())]
+
+
 def _source_json(source: SourceReport) -> dict[str, Any]:
     total, valid, visible = source.landmarks
     quantiles = {fact: _quantiles(source, fact) for fact in _LINES}
@@ -119,6 +128,13 @@ def _source_json(source: SourceReport) -> dict[str, Any]:
             "landmarks": int(np.nansum(source.faces_of["outside"])),
             "faces": int((source.faces_of["outside"] > 0).sum()),
             "worst": source.worst,
+        },
+        "attributes": {
+            name: {
+                "values": len(values),
+                **dict(zip(("min", "median", "max"), _range(values), strict=True)),
+            }
+            for name, values in source.numbers.items()
         },
         "problems": list(source.problems),
     }

@@ -8,6 +8,7 @@ from kdn.density.discs import mass_within
 from kdn.density.distribution import KernelDensity
 from kdn.density.gaussian import GaussianDensity
 from kdn.density.heaviest import peak_mass
+from kdn.density.laplace import LaplaceDensity
 from kdn.density.mapped import MappedDensity
 from kdn.density.mixture import MixtureDensity, mixture
 from kdn.density.product import ProductDensity, product
@@ -16,6 +17,7 @@ __all__ = [
     "DECODERS",
     "GaussianDensity",
     "KernelDensity",
+    "LaplaceDensity",
     "MappedDensity",
     "MixtureDensity",
     "ProductDensity",

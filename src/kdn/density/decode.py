@@ -14,7 +14,7 @@ from kdn.density.mapped import MappedDensity
 __all__ = ["DECODERS", "decode"]
 
 DECODERS = ("argmax", "quarter", "mean", "local_mean", "mode")
-"""Names that `decode` takes."""
+"""Names that `decode` takes for any density; in one dimension there is `median` too."""
 
 
 def decode(
@@ -34,19 +34,21 @@ def decode(
     * `local_mean`: mean of the kernels whose cells lie within `radius` of the most probable cell
       on every axis.
     * `mode`: the highest point of the density.
+    * `median`: on a 1-D grid, the value that the label exceeds with probability ½; no other has a
+      smaller expected distance.
 
     A Gaussian has its mean for all of them; a mixture or product that has no cells of its own has
     its mode for all but `mean`.
 
     Args:
         density: What to decode.
-        decoder: One of `DECODERS`.
+        decoder: One of `DECODERS`, or `median`.
         radius: For `local_mean`, in the grid's unit, on each axis; 2.5 spacings if not given. On
             a refined grid give 2.5 spacings of the network's own cells.
 
     Raises:
-        ValueError: If there is no such decoder, or `radius` is given for another one or is
-            negative.
+        ValueError: If there is no such decoder for the density, or `radius` is given for another
+            one or is negative.
 
     Example:
         >>> from kdn.grid import Grid
@@ -55,8 +57,9 @@ def decode(
         >>> decode(density, "argmax").tolist(), decode(density, "quarter").tolist()
         ([5.5, 1.5], [6.5, 1.5])
     """
-    if decoder not in DECODERS:
-        raise ValueError(f"decoder must be one of {', '.join(DECODERS)}, got {decoder!r}")
+    names = (*DECODERS, "median") if not density.event_shape else DECODERS
+    if decoder not in names:
+        raise ValueError(f"decoder must be one of {', '.join(names)}, got {decoder!r}")
     if radius is not None and (decoder != "local_mean" or not radius >= 0):
         raise ValueError(
             f"radius must not be negative and is for local_mean only, got {radius} for {decoder!r}"
@@ -69,6 +72,8 @@ def decode(
         return density.mean
     if decoder == "mode":
         return density.mode
+    if decoder == "median":
+        return density.icdf(density.raw_logits.new_tensor(0.5))
     if decoder == "local_mean":
         points = _local_mean(density, radius)
     else:

@@ -261,6 +261,10 @@ class KernelDensity(Distribution):
         """
         return univariate.cdf(self, points)
 
+    def log_mass(self, low: Float[Tensor, ...], high: Float[Tensor, ...]) -> Float[Tensor, ...]:
+        """Return `log P(low < Y ≤ high)` on a 1-D grid; see `kdn.density.univariate.log_mass`."""
+        return univariate.log_mass(self, low, high)
+
     def icdf(self, levels: Float[Tensor, ...]) -> Float[Tensor, ...]:
         """Return the quantiles at `(*sample, *batch)` levels in [0, 1], on a 1-D grid.
 

@@ -19,16 +19,16 @@ from torch.optim import AdamW, Optimizer, RMSprop
 from torch.utils.data import DataLoader
 
 from kdn.checkpoint import read_state, save_model, write_state
-from kdn.data import CropDataset, init_worker, training_and_validation
+from kdn.data import CropDataset, init_worker
 from kdn.files import replacing
-from kdn.markup import markup_named
-from kdn.model import LandmarkModel, build_model, load_initial_weights
+from kdn.model import load_initial_weights
+from kdn.picture_model import PictureModel
 from kdn.recipe import Recipe
 from kdn.train.average import update_average
 from kdn.train.report import Report
 from kdn.train.schedule import EpochBatches, rate_at
 from kdn.train.state import capture_state, restore_state
-from kdn.train.validate import validate
+from kdn.train.task import Task, task_of
 
 __all__ = ["NonFiniteLossError", "kept_path", "train"]
 
@@ -55,10 +55,11 @@ def train(
 ) -> Path:
     """Train a model and return the path of its best checkpoint.
 
-    The folder gets `best.safetensors` (least validation NME), `last.safetensors`,
-    `state.safetensors` (everything that a resumed run starts from), `recipe.json` and `log.csv`.
-    All are written in one move each, the state last, so that a run that is killed at any moment
-    resumes from the end of an epoch; on a CPU with as many threads it ends with the same bits.
+    The folder gets `best.safetensors` (least validation NME; of values least CRPS),
+    `last.safetensors`, `state.safetensors` (everything that a resumed run starts from),
+    `recipe.json` and `log.csv`. All are written in one move each, the state last, so that a run
+    that is killed at any moment resumes from the end of an epoch; on a CPU with as many threads it
+    ends with the same bits.
 
     Args:
         recipe: What is trained, and how.
@@ -94,6 +95,7 @@ def train(
     show = Report(
         out,
         steps=recipe.optimise.epochs * steps,
+        scores=run.task.scores,
         done=len(history) * steps,
         quiet=quiet or not fabric.is_global_zero,
     )
@@ -104,9 +106,10 @@ def train(
                 loss, rate = _one_epoch(run, epoch, show)
             _require_finite(run, epoch)
             if fabric.is_global_zero:
-                nme, nll = validate(run.result, run.valid, fabric.device)
+                scores = run.task.validate(run.result, run.valid, fabric.device)
                 row = {"epoch": epoch + 1, "rate": rate, "loss": loss}
-                row |= {"valid_nme": nme, "valid_nll": nll, "seconds": time.monotonic() - started}
+                row |= dict(zip(run.task.scores, scores, strict=True))
+                row["seconds"] = time.monotonic() - started
                 history.append(row)
                 if epoch + 1 in keep:
                     save_model(kept_path(out, epoch + 1), run.result, {"epoch": epoch + 1})
@@ -146,9 +149,10 @@ class _Run:
     """What one training run is made of."""
 
     recipe: Recipe
+    task: Task
     fabric: Fabric
-    model: LandmarkModel
-    average: LandmarkModel | None
+    model: PictureModel
+    average: PictureModel | None
     step: nn.Module
     optimiser: Optimizer
     batches: EpochBatches
@@ -157,7 +161,7 @@ class _Run:
     valid: DataLoader
 
     @property
-    def result(self) -> LandmarkModel:
+    def result(self) -> PictureModel:
         """The model that is validated and saved: the averaged one if there is one."""
         return self.model if self.average is None else self.average
 
@@ -165,7 +169,7 @@ class _Run:
 class _Step(nn.Module):
     """Crops and labels to the loss: in one module, so that every kind of wrapper sees it all."""
 
-    def __init__(self, model: LandmarkModel):
+    def __init__(self, model: PictureModel):
         super().__init__()
         self.model = model
 
@@ -185,11 +189,10 @@ class _Step(nn.Module):
 
 def _set_up(recipe: Recipe, fabric: Fabric) -> _Run:
     """Return a run with fresh weights and everything it needs."""
-    train_samples, valid_samples = training_and_validation(recipe.data)
-    markup = markup_named(recipe.data.markup)
+    task = task_of(recipe)
+    train_samples, valid_samples = task.samples()
     seed = recipe.optimise.seed
-    shared = {"markup": markup, "data": recipe.data, "seed": seed}
-    dataset = CropDataset(train_samples, augment=recipe.augment, **shared)
+    dataset = task.dataset(train_samples, recipe.augment)
     batches = EpochBatches(
         len(dataset),
         batch=recipe.optimise.batch,
@@ -204,21 +207,23 @@ def _set_up(recipe: Recipe, fabric: Fabric) -> _Run:
         "pin_memory": fabric.device.type == "cuda",
     }
     loader = DataLoader(dataset, batch_sampler=batches, generator=torch.Generator(), **workers)
-    held_out = CropDataset(valid_samples, augment=None, **shared) if len(valid_samples) else []
+    held_out = task.dataset(valid_samples, None) if len(valid_samples) else []
     valid = DataLoader(held_out, batch_size=32, generator=torch.Generator())  # type: ignore[arg-type]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = build_model(recipe)
+        model = task.model()
     if recipe.network.weights is not None:
         load_initial_weights(model, Path(recipe.network.weights))
     average = copy.deepcopy(model) if recipe.optimise.average > 0 else None
     step, optimiser = fabric.setup(_Step(model), _optimiser(recipe, model))
     if average is not None:
         average.to(fabric.device).requires_grad_(False)
-    return _Run(recipe, fabric, model, average, step, optimiser, batches, loader, dataset, valid)
+    return _Run(
+        recipe, task, fabric, model, average, step, optimiser, batches, loader, dataset, valid
+    )
 
 
-def _optimiser(recipe: Recipe, model: LandmarkModel) -> Optimizer:
+def _optimiser(recipe: Recipe, model: PictureModel) -> Optimizer:
     parameters = [p for p in model.parameters() if p.requires_grad]
     kind = {"rmsprop": RMSprop, "adamw": AdamW}[recipe.optimise.optimiser]
     decay = recipe.optimise.weight_decay
@@ -277,7 +282,8 @@ def _one_step(run: _Run, batch: dict[str, Tensor], rate: float, step: int) -> Te
     device = run.fabric.device
     for group in run.optimiser.param_groups:
         group["lr"] = rate
-    crops, points, valid = (batch[k].to(device, non_blocking=True) for k in _INPUTS)
+    inputs = ("image", run.task.target, "valid")
+    crops, points, valid = (batch[k].to(device, non_blocking=True) for k in inputs)
     loss, mean = run.step(crops, points, valid)
     run.fabric.backward(loss)
     if run.recipe.optimise.clip > 0:
@@ -296,15 +302,13 @@ def _one_step(run: _Run, batch: dict[str, Tensor], rate: float, step: int) -> Te
     return mean
 
 
-_INPUTS = ("image", "landmarks", "valid")
-
-
 def _save(run: _Run, out: Path, history: list[dict[str, Any]]) -> None:
     """Write the checkpoints of an epoch, the state last."""
     row = history[-1]
-    facts = {"epoch": row["epoch"], "valid_nme": row["valid_nme"], "valid_nll": row["valid_nll"]}
-    earlier = [r["valid_nme"] for r in history[:-1] if math.isfinite(r["valid_nme"])]
-    if not math.isfinite(row["valid_nme"]) or row["valid_nme"] <= min(earlier, default=math.inf):
+    decides = run.task.scores[0]
+    facts = {name: row[name] for name in ("epoch", *run.task.scores)}
+    earlier = [r[decides] for r in history[:-1] if math.isfinite(r[decides])]
+    if not math.isfinite(row[decides]) or row[decides] <= min(earlier, default=math.inf):
         save_model(out / "best.safetensors", run.result, facts)
     save_model(out / "last.safetensors", run.result, facts)
     scaler = run.fabric.strategy.precision.state_dict()

@@ -16,7 +16,13 @@ from kdn.files import replacing
 
 __all__ = ["Report"]
 
-_COLUMNS: Sequence[str] = ("epoch", "rate", "loss", "valid_nme", "valid_nll", "seconds")
+_SAID = {
+    "valid_nme": "NME {:6.3f} %",
+    "valid_nll": "NLL {:7.3f}",
+    "valid_crps": "CRPS {:6.3f}",
+    "valid_mae": "MAE {:6.3f}",
+}
+"""How a validation score is said."""
 
 
 class Report:
@@ -28,11 +34,15 @@ class Report:
     Args:
         out: Folder of the run.
         steps: Steps of the whole run.
+        scores: Names of the validation scores, the one that decides first.
         done: Steps done before.
         quiet: Write to files only.
     """
 
-    def __init__(self, out: Path, *, steps: int, done: int, quiet: bool = False):
+    def __init__(
+        self, out: Path, *, steps: int, scores: Sequence[str], done: int, quiet: bool = False
+    ):
+        self.scores = tuple(scores)
         self.path = out / "log.csv"
         self.quiet = quiet
         self.best = math.nan
@@ -56,34 +66,36 @@ class Report:
 
     def step(self, loss: float) -> None:
         """Count one step with its loss per landmark."""
-        best = f", best NME {self.best:.2f} %" if math.isfinite(self.best) else ""
+        said = " ".join(_SAID[self.scores[0]].format(self.best).split())
+        best = f", best {said}" if math.isfinite(self.best) else ""
         self.bar.set_postfix_str(f"loss {loss:.3f}{best}", refresh=False)
         self.bar.update()
 
     def epoch(self, history: list[dict[str, Any]]) -> None:
         """Write the log after an epoch, the last entry of `history`."""
-        _write_csv(self.path, history)
+        columns = ("epoch", "rate", "loss", *self.scores, "seconds")
+        _write_csv(self.path, columns, history)
         row = history[-1]
-        self.best = min((r["valid_nme"] for r in history), default=math.nan)
+        self.best = min((r[self.scores[0]] for r in history), default=math.nan)
         if self.board is not None:
-            for name in _COLUMNS[1:]:
+            for name in columns[1:]:
                 self.board.add_scalar(name, row[name], row["epoch"])
         if not self.quiet:
-            self.bar.write(f"{_said(row)}  {row['seconds']:.0f} s")
+            self.bar.write(f"{_said(row, self.scores)}  {row['seconds']:.0f} s")
 
 
-def _said(row: dict[str, Any]) -> str:
+def _said(row: dict[str, Any], scores: Sequence[str]) -> str:
     """Return the scores of an epoch on one line, without those that there are not."""
     text = f"epoch {row['epoch']:3d}  loss {row['loss']:8.4f}"
-    if math.isnan(row["valid_nme"]):
+    if math.isnan(row[scores[0]]):
         return text
-    return f"{text}  valid NME {row['valid_nme']:6.3f} %  NLL {row['valid_nll']:7.3f}"
+    return f"{text}  valid {'  '.join(_SAID[name].format(row[name]) for name in scores)}"
 
 
-def _write_csv(path: Path, history: list[dict[str, Any]]) -> None:
+def _write_csv(path: Path, columns: Sequence[str], history: list[dict[str, Any]]) -> None:
     """Write the history of a run, one row per epoch, in one move."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, _COLUMNS, extrasaction="ignore")
+    writer = csv.DictWriter(text, columns, extrasaction="ignore")
     writer.writeheader()
     writer.writerows(history)
     with replacing(path) as temporary:

@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from kdn.heads import rounded_log_prob
 from kdn.model import LandmarkModel
+from kdn.value_model import ValueModel
 
-__all__ = ["validate"]
+__all__ = ["validate", "validate_values"]
 
 
 def validate(model: LandmarkModel, loader: DataLoader, device: torch.device) -> tuple[float, float]:
@@ -37,6 +39,34 @@ def validate(model: LandmarkModel, loader: DataLoader, device: torch.device) -> 
     if not nmes:
         return math.nan, math.nan
     return float(torch.cat(nmes).nanmean()), float(torch.cat(nlls).mean())
+
+
+def validate_values(
+    model: ValueModel, loader: DataLoader, device: torch.device
+) -> tuple[float, float, float]:
+    """Return the means of CRPS, absolute error and NLL over all valid values.
+
+    CRPS and error are in the label's unit, the NLL in nats per unit (`rounded_log_prob`).
+
+    Args:
+        model: What is validated; it is left in evaluation mode.
+        loader: Batches of a `ValueDataset` without augmentation.
+        device: Where the model is.
+    """
+    model.eval()
+    found: list[Tensor] = []
+    with torch.inference_mode():
+        for batch in loader:
+            target, valid = batch["values"].to(device), batch["valid"].to(device)
+            density = model.density(batch["image"].to(device))
+            error = (model.head.decode(density) - target).abs()
+            log_prob = rounded_log_prob(density, target, model.head.rounding)
+            scores = (density.energy_score(target), error, -log_prob)
+            found.append(torch.stack(scores)[:, valid])
+    if not found:
+        return math.nan, math.nan, math.nan
+    crps, error, nll = torch.cat(found, dim=1).double().mean(dim=1).tolist()
+    return crps, error, nll
 
 
 def _image_nme(points: Tensor, target: Tensor, valid: Tensor) -> Tensor:
