@@ -27,6 +27,7 @@ name: mouse
 names: [nose, left ear, right ear, tail]
 flip: [[left ear, right ear]]
 eye_corners: [left ear, 2]
+pair: [nose, 3]
 eyes: [[1], [2]]
 groups: {ears: [1, right ear], middle: [nose, tail]}
 edges: [[nose, left ear], [0, 2], [0, 3]]
@@ -37,6 +38,7 @@ MOUSE = Markup(
     flip=(0, 2, 1, 3),
     eye_corners=(1, 2),
     eyes=((1,), (2,)),
+    pair=(0, 3),
     groups={"ears": (1, 2), "middle": (0, 3)},
     edges=((0, 1), (0, 2), (0, 3)),
     names=("nose", "left ear", "right ear", "tail"),

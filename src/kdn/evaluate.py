@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from kdn.markup import Markup
+from kdn.markup import BODY17, Markup
 from kdn.metrics.accuracy import (
     Rule,
     auc_terms,
@@ -19,6 +19,7 @@ from kdn.metrics.accuracy import (
 )
 from kdn.metrics.bootstrap import interval, resample_counts, resampled_mean, resampled_median
 from kdn.metrics.correlation import pearson_resampled, spearman_resampled
+from kdn.metrics.keypoints import BOX_AREA, oks, pck_terms
 from kdn.metrics.scores import Evaluation, Score
 from kdn.metrics.sparsification import ause_resampled, sparsification_resampled
 from kdn.metrics.uncertainty import crop_log_prob
@@ -28,6 +29,8 @@ __all__ = ["evaluate"]
 
 _COVERAGES = (50, 80, 90, 95)
 _REMOVED = (10, 50)  # percent of landmarks
+_PCK = 20  # percent of the normalising pair
+_SIMILAR = (0.5, 0.75)
 _RADIUS = 5.0  # percent of the face's box: beyond it an error is large
 _THRESHOLDS: dict[str, tuple[int, tuple[Rule, ...]]] = {
     "box": (7, ("exact", "fan70")),
@@ -194,7 +197,28 @@ def _accuracy(data: _Labelled) -> list[_Row]:
         for rule in rules:
             terms = failure_terms(values, threshold, rule)
             rows.append((f"failure@{threshold} {name} ({rule})", "%", data.over_samples(terms)))
-    return [*rows, ("mean error", "px", data.over_landmarks(errors))]
+    return [*rows, *_keypoints(data), ("mean error", "px", data.over_landmarks(errors))]
+
+
+def _keypoints(data: _Labelled) -> list[_Row]:
+    """Return PCK of mark-ups with a normalising pair, and OKS of people."""
+    rows: list[_Row] = []
+    errors, each = data.errors(), data.counts
+    if "pair" in data.lengths:
+        near = pck_terms(errors, data.valid, data.lengths["pair"], _PCK / 100)
+        used = ~np.isnan(near)
+        totals, counts = np.nansum(near, axis=1), used.sum(axis=1).astype(np.float64)
+        rows.append((f"PCK@{_PCK} pair", "%", resampled_mean(totals, counts, each)))
+    if data.markup == BODY17:
+        boxes, area = data.predictions.bbox, np.square(data.lengths["box"])
+        if boxes is not None:
+            area = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+        similar = oks(errors, data.valid, BOX_AREA * area)
+        rows.append(("OKS", "%", data.over_samples(100 * similar)))
+        for least in _SIMILAR:
+            reached = np.where(np.isnan(similar), np.nan, 100.0 * (similar >= least))
+            rows.append((f"OKS at least {least:g}", "%", data.over_samples(reached)))
+    return rows
 
 
 def _decoders(data: _Labelled) -> list[_Row]:

@@ -12,6 +12,7 @@ BODY17 = Markup(
     name="body17",
     landmarks=17,
     flip=involution(17, tuple((i, i + 1) for i in range(1, 17, 2))),
+    pair=(5, 12),
     groups={
         "head": tuple(range(5)),
         "arms": tuple(range(5, 11)),
@@ -25,5 +26,5 @@ BODY17 = Markup(
     ),
     names=("nose", *(f"{side} {part}" for part in _PAIRS for side in ("left", "right"))),
 )
-"""The 17 keypoints of a person (Lin et al., Microsoft COCO, 2014). It has no normalising pair: eyes
-say little of how large a person is."""
+"""The 17 keypoints of a person (Lin et al., Microsoft COCO, 2014). Its normalising
+pair is the torso, from the left shoulder to the right hip (Sapp & Taskar, MODEC, 2013)."""

@@ -12,7 +12,7 @@ from kdn.markup.markup import Markup
 
 __all__ = ["content_of_markup", "markup_of_content", "read_markup"]
 
-_FIELDS = ("name", "landmarks", "names", "flip", "eye_corners", "eyes", "groups", "edges")
+_FIELDS = ("name", "landmarks", "names", "flip", "eye_corners", "eyes", "pair", "groups", "edges")
 
 
 def read_markup(path: str | Path) -> Markup:
@@ -43,6 +43,7 @@ def markup_of_content(content: Any, *, place: str) -> Markup:
       permutation, one landmark each.
     * `eye_corners`: the pair whose distance is the inter-ocular normaliser; or left out.
     * `eyes`: two lists, the distance of whose centroids is the inter-pupil normaliser; or left out.
+    * `pair`: the pair whose distance is the normaliser `pair`, for what is no face; or left out.
     * `groups`: lists by name, for tables; or left out.
     * `edges`: pairs to draw a line between; or left out.
 
@@ -84,6 +85,8 @@ def content_of_markup(markup: Markup) -> dict[str, Any]:
         content["names"] = list(markup.names)
     if markup.eye_corners is not None:
         content["eye_corners"] = list(markup.eye_corners)
+    if markup.pair is not None:
+        content["pair"] = list(markup.pair)
     if markup.eyes is not None:
         content["eyes"] = [list(eye) for eye in markup.eyes]
     return content
@@ -105,6 +108,7 @@ class _Reader:
         flip = self._flip()
         corners = self._list("eye_corners", 2)
         eyes = self._list("eyes", 2)
+        pair = self._list("pair", 2)
         groups = self.content.get("groups") or {}
         if not isinstance(groups, Mapping):
             raise self._wrong("groups", "must be lists of landmarks by name", groups)
@@ -115,6 +119,7 @@ class _Reader:
             flip=flip,
             eye_corners=None if corners is None else self._pair("eye_corners", corners),
             eyes=None if eyes is None else self._two("eyes", eyes),
+            pair=None if pair is None else self._pair("pair", pair),
             groups={str(key): self._indices("groups", group) for key, group in groups.items()},
             edges=tuple(self._pair("edges", edge) for edge in edges),
             names=self.names,

@@ -20,6 +20,8 @@ class Markup:
         eye_corners: The two outer eye corners, whose distance is the inter-ocular normaliser.
         eyes: The landmarks of the two eyes, whose centroids' distance is the inter-pupil
             normaliser.
+        pair: Two landmarks whose distance says how large the object is, where it is no face: the
+            normaliser `pair`.
         groups: Named groups of landmarks, for tables.
         edges: Pairs of landmarks to draw a line between.
         names: Short name of each landmark, for figures and tables, or empty. Left and right are
@@ -35,6 +37,7 @@ class Markup:
     flip: tuple[int, ...]
     eye_corners: tuple[int, int] | None = None
     eyes: tuple[tuple[int, ...], tuple[int, ...]] | None = None
+    pair: tuple[int, int] | None = None
     groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     edges: tuple[tuple[int, int], ...] = ()
     names: tuple[str, ...] = ()
@@ -46,6 +49,7 @@ class Markup:
             raise ValueError("flip must be its own inverse")
         used = [
             *(self.eye_corners or ()),
+            *(self.pair or ()),
             *(i for eye in self.eyes or () for i in eye),
             *(i for group in self.groups.values() for i in group),
             *(i for edge in self.edges for i in edge),

@@ -14,6 +14,7 @@ from kdn.metrics.bootstrap import interval, resample_counts
 from kdn.metrics.bounds import auc_bounds, least_nme
 from kdn.metrics.correlation import pearson, spearman
 from kdn.metrics.dropping import Dropping, dropping
+from kdn.metrics.keypoints import BOX_AREA, COCO_CONSTANTS, oks, pck_terms
 from kdn.metrics.ranking import auroc, average_precision
 from kdn.metrics.rounded import central_coverage, pit_histogram
 from kdn.metrics.shape import axis_angle, contour_tangents, elongation
@@ -22,6 +23,8 @@ from kdn.metrics.uncertainty import coverage, crop_log_prob, nll, nll_median, ze
 from kdn.metrics.values import cumulative_score, f1_at, icc31, mean_absolute_error
 
 __all__ = [
+    "BOX_AREA",
+    "COCO_CONSTANTS",
     "Dropping",
     "auc",
     "auc_bounds",
@@ -49,6 +52,8 @@ __all__ = [
     "nll_median",
     "nme",
     "normalisers",
+    "oks",
+    "pck_terms",
     "pearson",
     "pit_histogram",
     "point_errors",

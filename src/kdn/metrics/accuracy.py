@@ -50,7 +50,8 @@ def normalisers(
     * `box`: `√(w·h)` of the tight box of the true valid landmarks;
     * `diagonal`: `√(w² + h²)` of that box;
     * `inter-ocular`: distance of the outer eye corners, if the mark-up has them;
-    * `inter-pupil`: distance of the centroids of the two eyes' landmarks, if the mark-up has them.
+    * `inter-pupil`: distance of the centroids of the two eyes' landmarks, if the mark-up has them;
+    * `pair`: distance of the mark-up's normalising pair, if it has one; of `body17` the torso.
 
     NaN where a landmark that is needed is not valid, and where the length is zero.
 
@@ -77,6 +78,9 @@ def normalisers(
     if markup is not None and markup.eyes is not None:
         left, right = (points[:, list(eye)].mean(axis=1) for eye in markup.eyes)
         lengths["inter-pupil"] = np.hypot(*(right - left).T)
+    if markup is not None and markup.pair is not None:
+        left, right = (points[:, i] for i in markup.pair)
+        lengths["pair"] = np.hypot(*(right - left).T)
     lengths["diagonal"] = np.hypot(*size.T)
     return {name: np.where(length > 0, length, np.nan) for name, length in lengths.items()}
 
