@@ -13,10 +13,10 @@ from collections.abc import Callable
 
 import torch
 from monai.networks.nets import UNet
-from plain_loop import HEIGHT, LANDMARKS, WIDTH, draw
 from torch import Tensor, nn
 
 from kdn import Grid, KernelDensity
+from plain_loop import HEIGHT, LANDMARKS, WIDTH, draw
 
 WIDTH_OF_TARGET = 2.0  # pixels
 
@@ -108,7 +108,9 @@ def main(steps: int = 150, test: int = 100, seed: int = 0) -> dict[str, float]:
             "first loss": kdn_losses[0],
             "last loss": sum(kdn_losses[-10:]) / 10,
             "NLL": float(-density.log_prob(points)[valid].mean()),
-            "coverage of 90 % regions": float((density.hdr_level(points)[valid] <= 0.9).float().mean()),
+            "coverage of 90 % regions": float(
+                (density.hdr_level(points)[valid] <= 0.9).float().mean()
+            ),
         }
     for name, value in scores.items():
         print(f"{name:26s} {value:8.3f}")

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import pytorch_lightning as pl
 import torch
-from plain_loop import GRID, Network, draw
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from kdn import KernelDensity
+from plain_loop import GRID, Network, draw
 
 
 class Landmarks(pl.LightningModule):
