@@ -15,7 +15,7 @@ from scipy import optimize, special, stats
 from torch import Tensor
 
 from densities import BATCH, GRIDS, density_of, points_of, uniform
-from kdn.density import GaussianDensity, KernelDensity, mass_within
+from kdn.density import GaussianDensity, KernelDensity, mass_within, mixture, product
 from kdn.density.disc_shares import box_share
 from kdn.density.masses import cell_masses
 from kdn.grid import Affine, Grid
@@ -363,11 +363,32 @@ def test_volumes_are_placed_in_millimetres() -> None:
         Grid.of_volume(depth=4, height=5, width=3, spacing=(1.0, 1.0, 2.0), stride=0)
 
 
+def test_a_mixture_of_volumes_has_its_log_prob_and_moments() -> None:
+    parts, points = [make("map"), make("offsets")], points_of(GRID, 4, *BATCH)
+    both = mixture(parts, [0.3, 0.7])
+    one, other = (part.log_prob(points).exp() for part in parts)
+    torch.testing.assert_close(both.log_prob(points), (0.3 * one + 0.7 * other).log())
+    mean = 0.3 * parts[0].mean + 0.7 * parts[1].mean
+    torch.testing.assert_close(both.mean, mean)
+    second = sum(
+        share * (part.covariance_matrix + part.mean[..., None] * part.mean[..., None, :])
+        for share, part in zip((0.3, 0.7), parts, strict=True)
+    )
+    expected = second - mean[..., None] * mean[..., None, :]
+    torch.testing.assert_close(both.covariance_matrix, expected)
+
+
 def test_what_is_for_the_plane_alone_says_so() -> None:
     density = make("map")
     with pytest.raises(ValueError, match="density must be"):
         density.mapped(Affine.identity())
     with pytest.raises(ValueError, match="affine must be None"):
         mass_within(density, density.mean, 1.0, affine=Affine.identity())
+    both = mixture([density, make("offsets")], [0.3, 0.7])
+    for answer in (lambda: both.entropy(), lambda: both.mode, lambda: both.hdr_level(both.mean)):
+        with pytest.raises(ValueError, match="are for the plane"):
+            answer()
+    with pytest.raises(ValueError, match="must be of the plane"):
+        product([density, make("offsets")])
     with pytest.raises(NotImplementedError, match="1-D grid"):
         density.cdf(density.mean)
