@@ -166,10 +166,11 @@ class CombinedDensity(Distribution):
         Raises:
             ValueError: If so.
         """
-        if tuple(self.event_shape) != (2,):
+        shape = tuple(self.components[0].event_shape)
+        if shape != (2,):
             raise ValueError(
                 f"entropy, levels and mode of combined densities are for the plane, got event "
-                f"shape {tuple(self.event_shape)}"
+                f"shape {shape}"
             )
 
     def _lattices(self, fine: float = 0.0) -> Iterator[tuple[slice, Lattice]]:
