@@ -31,36 +31,39 @@ LIMIT = 1.5
 
 def textbook(logits: Tensor, points: Tensor, grid: Grid, bandwidth: float) -> Tensor:
     """Return the log-density as written in the paper, with all weights in memory."""
-    centres = grid.points().reshape(-1, 2)
+    centres = grid.points().reshape(-1, grid.ndim)
     squares = (points[:, None] - centres).square().sum(-1)
-    log_weights = -squares / (2 * bandwidth**2) - math.log(2 * math.pi * bandwidth**2)
+    constant = 0.5 * grid.ndim * math.log(2 * math.pi * bandwidth**2)
+    log_weights = -squares / (2 * bandwidth**2) - constant
     return (logits.flatten(1).log_softmax(-1) + log_weights).logsumexp(-1)
 
 
 def library(logits: Tensor, points: Tensor, grid: Grid, bandwidth: float) -> Tensor:
     """Return the log-density by torch's own mixture."""
-    kernels = Independent(Normal(grid.points().reshape(-1, 2), bandwidth), 1)
+    kernels = Independent(Normal(grid.points().reshape(-1, grid.ndim), bandwidth), 1)
     kernels = kernels.expand((len(logits), grid.numel))
     return MixtureSameFamily(Categorical(logits=logits.flatten(1)), kernels).log_prob(points)
 
 
-def rows(batch: int, landmarks: int, size: int) -> dict[str, Callable[[], None]]:
+def rows(batch: int, landmarks: int, cells: tuple[int, ...]) -> dict[str, Callable[[], None]]:
     """Return the losses to time, forward and backward, by name."""
     generator = torch.Generator().manual_seed(0)
-    shape = (batch, landmarks, size, size)
-    grid = Grid((size, size), (0.0, 0.0), (1.0, 1.0))
+    shape, ndim = (batch, landmarks, *cells), len(cells)
+    grid = Grid(cells, (0.0,) * ndim, (1.0,) * ndim)
     logits = torch.randn(shape, generator=generator).requires_grad_()
-    points = torch.rand((batch, landmarks, 2), generator=generator) * (size - 1)
-    cells = points.round().long()
-    targets = (cells[..., 1] * size + cells[..., 0]).flatten()
+    last = torch.tensor(cells[::-1]) - 1
+    points = torch.rand((batch, landmarks, ndim), generator=generator) * last
+    targets = torch.zeros(batch, landmarks, dtype=torch.long)
+    for axis in range(ndim - 1, -1, -1):
+        targets = targets * cells[ndim - 1 - axis] + points[..., axis].round().long()
     learned = torch.ones(landmarks, requires_grad=True)
-    offsets = torch.zeros(batch, landmarks, 2, size, size, requires_grad=True)
+    offsets = torch.zeros(batch, landmarks, ndim, *cells, requires_grad=True)
     per_cell = torch.ones(shape, requires_grad=True)
 
     def losses() -> dict[str, Callable[[], Tensor]]:
-        flat, rows_of_points = logits.view(-1, size, size), points.view(-1, 2)
+        flat, rows_of_points = logits.view(-1, *cells), points.view(-1, ndim)
         return {
-            "cross-entropy": lambda: F.cross_entropy(flat.flatten(1), targets),
+            "cross-entropy": lambda: F.cross_entropy(flat.flatten(1), targets.flatten()),
             "separable": lambda: (
                 -KernelDensity(logits, grid, bandwidth=1.0).log_prob(points).mean()
             ),
@@ -114,14 +117,16 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help=f"fail above {LIMIT} × cross-entropy")
     parser.add_argument("--batch", type=int, default=10)
     parser.add_argument("--landmarks", type=int, default=68)
-    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--size", type=int, default=64, help="cells along each axis")
+    parser.add_argument("--volume", type=int, nargs=3, metavar=("D", "H", "W"), help="3-D instead")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--rows", nargs="*", metavar="ROW", help="rows to time; all if not given")
     args = parser.parse_args()
-    steps = rows(args.batch, args.landmarks, args.size)
+    cells = tuple(args.volume or (args.size, args.size))
+    steps = rows(args.batch, args.landmarks, cells)
     base = steps["cross-entropy"]
     torch.empty(30 << 18)  # 30 MiB taken and given back raise the thresholds of glibc's malloc
-    shape = f"{args.batch}×{args.landmarks}×{args.size}×{args.size}"
+    shape = "×".join(map(str, (args.batch, args.landmarks, *cells)))
     print(f"logits {shape} float32, {torch.get_num_threads()} threads, {args.rounds} rounds\n")
     print(f"{'':30s} {'fastest ms':>10s} {'median ms':>10s} {'ratio':>7s}")
     ratios = {}

@@ -9,7 +9,7 @@ from scipy.stats import ncx2
 from torch import Tensor
 
 from densities import BANDWIDTHS, BATCH, GRIDS, density_of, in_single, points_of, uniform
-from kdn.density import GaussianDensity, KernelDensity, MappedDensity, mass_within
+from kdn.density import GaussianDensity, KernelDensity, MappedDensity
 from kdn.density.disc_shares import ball_share, cell_share, ellipse_share, round_share
 from kdn.grid import Affine, Grid
 
@@ -199,8 +199,3 @@ def test_what_does_not_fit_is_named() -> None:
         density.mass_within(density.mean, torch.ones(5))
     with pytest.raises(ValueError, match="points must have shape"):
         density.mass_within(density.mean[..., :1], 1.0)
-    with pytest.raises(NotImplementedError, match="two dimensions"):
-        mass_within(GaussianDensity(torch.zeros(3), torch.eye(3)), torch.zeros(3), 1.0)
-    solid = KernelDensity(torch.zeros(2, *GRIDS[3].shape), GRIDS[3], kernel="uniform")
-    with pytest.raises(NotImplementedError, match="two dimensions"):
-        solid.mass_within(solid.mean, 1.0)

@@ -11,6 +11,7 @@ This is the only file that knows about half-pixels. Two conventions hold everywh
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,6 +109,54 @@ class Grid:
         if steps < 0 or abs(steps - round(steps)) > 1e-6:
             raise ValueError(f"high - low must be a multiple of step, got {low}, {high}, {step}")
         return cls((round(steps) + 1,), (float(low),), (float(step),))
+
+    @classmethod
+    def of_volume(
+        cls,
+        *,
+        depth: int,
+        height: int,
+        width: int,
+        spacing: Sequence[float],
+        stride: float | Sequence[float] = 1,
+    ) -> Grid:
+        """Return the grid of a map over a volume, with its cell centres in millimetres, say.
+
+        The centre of the first *voxel* is the origin and voxel `(i, j, k)` lies at
+        `(i · sx, j · sy, k · sz)`. Along each axis a cell covers `stride` whole voxels, so that
+        its centre is at `((c + ½) · stride − ½) · s`, as in `of_heatmap`.
+
+        Convention: sizes are those of the map, in tensor order; `spacing` and `stride` are in
+        event order `(x, y, z)`. Thick slices make `sz` the largest. The bandwidth of a Gaussian
+        kernel is in the unit of `spacing` and the same in all directions.
+
+        Args:
+            depth: Slices of the map.
+            height: Rows of the map.
+            width: Columns of the map.
+            spacing: Distance of neighbouring *voxels* along x, y and z, in the unit of the labels.
+            stride: Voxels per cell, on all axes or along x, y and z; 1 for a network that keeps
+                the volume's size.
+
+        Raises:
+            ValueError: If a size, a spacing or a stride is not positive, or there are not three.
+
+        Example:
+            >>> grid = Grid.of_volume(depth=4, height=5, width=3, spacing=(0.8, 0.8, 2.5))
+            >>> grid.points()[3, 1, 2].tolist()  # slice 3, row 1, column 2
+            [1.600000023841858, 0.800000011920929, 7.5]
+        """
+        strides = (stride,) * 3 if isinstance(stride, (int, float)) else tuple(stride)
+        if len(spacing) != 3 or len(strides) != 3:
+            raise ValueError(
+                f"spacing must be three numbers (x, y, z) and stride one or three, got {spacing} "
+                f"and {stride}"
+            )
+        if not all(math.isfinite(step) and step > 0 for step in strides):
+            raise ValueError(f"stride must be positive and finite, got {stride}")
+        origin = tuple((0.5 * t - 0.5) * s for t, s in zip(strides, spacing, strict=True))
+        cells = tuple(float(t * s) for t, s in zip(strides, spacing, strict=True))
+        return cls((depth, height, width), origin, cells)
 
     @property
     def ndim(self) -> int:

@@ -62,12 +62,15 @@ def predict_values(
             progress(len(items))
     if not rows:
         raise ValueError("samples must hold at least one that can be read")
+    columns: dict[str, Any] = {
+        name: np.concatenate([row[name] for row in rows]) for name in rows[0]
+    }
     return ValuePredictions(
         id=tuple(sample.id for sample in done),
         names=model.names,
         path=tuple(str(s.image) if isinstance(s.image, Path) else "" for s in done),
         metadata={**_facts(model, decoder), **(metadata or {})},
-        **{name: np.concatenate([row[name] for row in rows]) for name in rows[0]},
+        **columns,
     )
 
 

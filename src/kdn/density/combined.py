@@ -160,12 +160,26 @@ class CombinedDensity(Distribution):
             found = found.clamp(0.0, 1.0).masked_fill(asked.isnan(), math.nan)
             return found.T.reshape(shape).to(self._dtype)
 
+    def _need_plane(self) -> None:
+        """Raise if this is no density of the plane, for which lattices and stencils are.
+
+        Raises:
+            ValueError: If so.
+        """
+        shape = tuple(self.components[0].event_shape)
+        if shape != (2,):
+            raise ValueError(
+                f"entropy, levels and mode of combined densities are for the plane, got event "
+                f"shape {shape}"
+            )
+
     def _lattices(self, fine: float = 0.0) -> Iterator[tuple[slice, Lattice]]:
         """Yield lattices of a few of the flattened maps at a time.
 
         Args:
             fine: Steps per uncertainty length at least, for what has edges.
         """
+        self._need_plane()
         total = max(1.0, self._sharpness)
         lengths = self.uncertainty_length.double().flatten() if fine else None
         for start in range(0, math.prod(self.batch_shape), _MAPS):
@@ -221,6 +235,7 @@ class CombinedDensity(Distribution):
         uphill and shrink; of the ends the highest is taken. It is never lower than a start. The
         place is exact to a hundredth of the narrowest kernel. No gradient.
         """
+        self._need_plane()
         if "mode" not in self._cache:
             with torch.no_grad(), full_precision(self._device):
                 starts = torch.stack([part.mode for part in self.components] + self._starts())

@@ -10,7 +10,15 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from kdn.density.disc_shares import REACH, ball_share, cell_share, ellipse_share, round_share
+from kdn.density.disc_shares import (
+    REACH,
+    ball_share,
+    box_share,
+    cell_share,
+    ellipse_share,
+    ellipsoid_share,
+    round_share,
+)
 from kdn.density.kernels import flat_logits, kernels_of
 from kdn.density.parameters import points_batch
 from kdn.density.precision import full_precision
@@ -45,12 +53,13 @@ def mass_within(
 
     The mass is the sum of the shares of the kernels that the disc holds: 1 or 0 far from its
     edge; near it, for Gaussian kernels, `1 − Q₁(d/h, r/h)` with Marcum's function (a noncentral
-    χ²), for uniform kernels the area of cell and disc in common. A map that is no similarity makes
-    kernels ellipses or parallelograms, for which the same is done. The error is below 2e-6 plus
-    the rounding of the density's dtype. Deterministic; carries no gradient.
+    χ²), for uniform kernels the area (of a volume's cells the volume) of cell and disc in common. A
+    map that is no similarity makes kernels ellipses or parallelograms, for which the same is done.
+    The error is below 2e-6 plus the rounding of the density's dtype. Deterministic; carries no
+    gradient.
 
     Args:
-        density: A `KernelDensity`, or a `GaussianDensity` in one or two dimensions.
+        density: A `KernelDensity` or a `GaussianDensity`, in one to three dimensions.
         centre: `(*sample, *batch, *event)`, broadcast as the points of `log_prob`.
         radius: A number, or a tensor that is broadcast with `(*sample, *batch)`: several radii are
             leading dimensions, `(radii, 1, …, 1)`.
@@ -60,8 +69,7 @@ def mass_within(
         Masses, `(*sample, *batch)`. NaN where centre or radius is; 0 for a negative radius.
 
     Raises:
-        ValueError: If a shape does not fit.
-        NotImplementedError: For uniform kernels or a `GaussianDensity` in three dimensions.
+        ValueError: If a shape does not fit, or `affine` is given for a volume.
 
     Example:
         >>> from kdn.density import GaussianDensity
@@ -72,6 +80,8 @@ def mass_within(
     """
     with torch.no_grad(), full_precision(density.mean.device):
         ndim, batch = math.prod(density.event_shape), torch.Size(density.batch_shape)
+        if affine is not None and ndim != 2:
+            raise ValueError(f"affine must be None but in the plane, got one in {ndim}-D")
         shape = points_batch(centre, density.event_shape, batch)
         length = torch.as_tensor(radius, dtype=torch.float64, device=density.mean.device)
         try:
@@ -135,8 +145,6 @@ def _kernels(density: KernelDensity | GaussianDensity, affine: Affine | None) ->
 def _of_gaussian(density: GaussianDensity, affine: Affine | None) -> _Flat:
     """Return Gaussians as one kernel a map."""
     ndim = density.event_shape[0]
-    if ndim > 2:
-        raise NotImplementedError("mass_within of a GaussianDensity is for one or two dimensions")
     mean = density.mean.double().reshape(-1, ndim)
     factor = density.scale_tril.double().reshape(-1, ndim, ndim)
     if affine is not None:
@@ -154,8 +162,6 @@ def _of_cells(density: KernelDensity, affine: Affine | None) -> _Flat:
     row, cell = (probs > _TAIL / probs.shape[1]).nonzero(as_tuple=True)
     mass = probs[row, cell]
     if density.kernel == "uniform":
-        if ndim == 3:
-            raise NotImplementedError("mass_within of uniform kernels is for up to two dimensions")
         centres = grid.points(dtype=torch.float64, device=mass.device).reshape(-1, ndim)[cell]
         sides = 0.5 * torch.diag(centres.new_tensor(grid.spacing)).expand(len(probs), ndim, ndim)
         if affine is not None:
@@ -196,6 +202,9 @@ def _of_discs(kernels: _Flat, centre: Tensor, radius: Tensor, ndim: int) -> Floa
     near = edge.nonzero().squeeze(-1)
     if kernels.uniform:
         shares[near] = _uniform(offset[near], kernels.deviations[near], length[near], ndim)
+    elif ndim == 3 and kernels.axes is not None:
+        turned = (kernels.axes[near].mT @ offset[near].unsqueeze(-1)).squeeze(-1)
+        shares[near] = ellipsoid_share(turned, kernels.deviations[near], length[near])
     elif ndim != 2:
         deviation = kernels.deviations[near, 0]
         shares[near] = ball_share(distance[near], deviation, length[near], ndim)
@@ -210,12 +219,14 @@ def _of_discs(kernels: _Flat, centre: Tensor, radius: Tensor, ndim: int) -> Floa
 
 
 def _uniform(offset: Tensor, sides: Tensor, radius: Tensor, ndim: int) -> Tensor:
-    """Return what intervals or discs hold of cells."""
+    """Return what intervals, discs or balls hold of cells."""
     if ndim == 1:
         half = sides[:, 0, 0]
         low, high = offset[:, 0] - half, offset[:, 0] + half
         shared = torch.minimum(high, radius) - torch.maximum(low, -radius)
         return (shared / (2.0 * half)).clamp(0.0, 1.0)
+    if ndim == 3:
+        return box_share(offset, sides.diagonal(dim1=-2, dim2=-1), radius)
     x, y = sides.unbind(-1)
     corners = torch.stack([-x - y, x - y, x + y, y - x], -2)
     return cell_share(offset.unsqueeze(-2) + corners, radius)

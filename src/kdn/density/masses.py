@@ -83,14 +83,29 @@ def masses_of_part(density: KernelDensity, probs: Tensor, part: slice, refine: i
         return probs
     kernels = Kernels(*(field.double() for field in kernels_of(density).maps(part)))
     kernels = kernels.without_tail(kernels.log_probs, 1e-12)
-    masses = kernels.log_probs.exp().unsqueeze(-1)
-    for axis in range(ndim):
-        shares = _between(edges[axis], kernels.centres[..., axis], kernels.bandwidth)
-        if axis < ndim - 1:
-            masses = (shares.unsqueeze(-1) * masses.unsqueeze(-2)).flatten(2)
-        else:
-            masses = shares.mT @ masses
-    return masses.reshape(len(masses), *grid.refine(refine).shape)
+    return _of_kernels(kernels, edges).reshape(-1, *grid.refine(refine).shape)
+
+
+def _of_kernels(kernels: Kernels, edges: list[Tensor]) -> Float[Tensor, "maps rest last"]:
+    """Return the masses that kernels with centres of their own give to the cells between edges.
+
+    The shares along all axes but the last are multiplied out for each kernel; so many kernels are
+    added at once that this takes no more than `BLOCK` elements, however large a volume is.
+    """
+    counts = [len(edge) - 1 for edge in edges]
+    maps, total = kernels.log_probs.shape
+    most = max(1, BLOCK // (maps * max(math.prod(counts[:-1]), sum(counts))))
+    found = edges[0].new_zeros(maps, counts[-1], math.prod(counts[:-1]))
+    for first in range(0, total, most):
+        some = Kernels(*(field[:, first : first + most] for field in kernels))
+        masses = some.log_probs.exp().unsqueeze(-1)
+        for axis, edge in enumerate(edges):
+            shares = _between(edge, some.centres[..., axis], some.bandwidth)
+            if axis < len(edges) - 1:
+                masses = (shares.unsqueeze(-1) * masses.unsqueeze(-2)).flatten(2)
+            else:
+                found.baddbmm_(shares.mT, masses)
+    return found
 
 
 def _edges(grid: Grid, axis: int, like: Tensor) -> Tensor:

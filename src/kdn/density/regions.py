@@ -43,7 +43,7 @@ def hdr_level(
     node's mass is left at the least dense one, and beyond it less in proportion to the density, as
     in the tail of a Gaussian in the plane. With 1024 nodes the error is at most 0.02 and typically
     0.003 on maps of dozens of kernels that hardly overlap, 0.002 for a single kernel; it falls a
-    little slower than `1/nodes`.
+    little slower than `1/nodes`. On volumes it is at most 0.03 and typically 0.006.
 
     Carries no gradient.
 
@@ -144,7 +144,8 @@ def entropy(density: KernelDensity, *, nodes: int = 1024) -> Float[Tensor, "*bat
     the log-weight `log p_k − ndim · log h_k` of a node's kernel, and half its squared distance from
     the kernel's centre in bandwidths; both by linear regression of `log p` on them. So it is exact
     for one kernel, `ndim/2 · log(2πe h²)`, and for kernels too far apart to overlap; in between
-    the error is at most 0.02 nats and typically below 0.01 with 1024 nodes.
+    the error is at most 0.02 nats and typically below 0.01 with 1024 nodes, on volumes at most 0.04
+    and typically 0.01; with 4096 there 0.01.
 
     Carries no gradient.
 
