@@ -1,8 +1,10 @@
 """A small convolutional network that gives one vector per picture.
 
 Residual blocks of two 3×3 convolutions, one a stage; every stage but the first halves the
-resolution and doubles the features. End-of-line comments give shapes for 32 features and a depth
-of 4 at 64×64.
+resolution and doubles the features. The shortcut of such a stage averages 2×2 cells before its 1×1
+convolution, so that it looks at all of them (He et al., *Bag of tricks for image classification
+with convolutional neural networks*, CVPR 2019, ResNet-D). End-of-line comments give shapes for 32
+features and a depth of 4 at 64×64.
 """
 
 from __future__ import annotations
@@ -10,8 +12,6 @@ from __future__ import annotations
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
-
-from kdn.networks.resnet import Basic
 
 __all__ = ["ConvNet"]
 
@@ -38,8 +38,8 @@ class ConvNet(nn.Module):
         self.conv1 = nn.Conv2d(3, features, 3, stride=2, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(features)
         widths = [features * 2**stage for stage in range(depth)]
-        blocks = [Basic(features, features, 1)]
-        blocks += [Basic(width // 2, width, 2) for width in widths[1:]]
+        blocks = [_Block(features, features, 1)]
+        blocks += [_Block(width // 2, width, 2) for width in widths[1:]]
         self.stages = nn.Sequential(*blocks)
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(widths[-1], channels)
@@ -51,3 +51,25 @@ class ConvNet(nn.Module):
         x = F.relu(self.bn1(self.conv1(images)), inplace=True)  # (32, 32, 32)
         x = self.stages(x)  # (32, 32, 32) → (64, 16, 16) → (128, 8, 8) → (256, 4, 4)
         return [self.fc(self.dropout(x.mean(dim=(-2, -1))))]
+
+
+class _Block(nn.Module):
+    """Two 3×3 convolutions and a shortcut, which where the resolution is halved averages first."""
+
+    def __init__(self, inputs: int, width: int, stride: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, width, 3, stride=stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.shortcut = nn.Sequential()
+        if stride > 1:
+            self.shortcut = nn.Sequential(
+                nn.AvgPool2d(stride),
+                nn.Conv2d(inputs, width, 1, bias=False),
+                nn.BatchNorm2d(width),
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.bn1(self.conv1(x)), inplace=True)
+        return F.relu(self.bn2(self.conv2(y)) + self.shortcut(x), inplace=True)
