@@ -101,7 +101,7 @@ def load_model(model: str | Path) -> tuple[LandmarkModel, dict[str, Any]]:
     path, tensors, facts, recipe = _model_parts(model)
     if recipe.labels.names:
         said = ", ".join(recipe.labels.names)
-        raise ValueError(f"{path}: gives values ({said}), not landmarks")
+        raise ValueError(f"{path}: gives values ({said}), not landmarks; kdn.load_values takes it")
     with _its_recipe(path):
         stored = markup_of_facts(facts) if "markup_content" in facts else None
         loaded = build_model(recipe, stored)

@@ -34,8 +34,9 @@ def evaluate_values(
 
     * MAE in the label's unit, bias (mean of prediction − label), `CS@k`: share of errors of at most
       k, ICC(3,1) of labels and predictions, `F1 at ≥ t` of both above a threshold.
-    * NLL (nats per unit), CRPS (unit), coverage of the central intervals of 50, 80, 90 and 95 %,
-      and the mean width of the 90 % interval.
+    * NLL (nats per unit), CRPS (unit), mean of the probability integral transform (½ if unbiased)
+      and its variance times 12 (1 if calibrated, more where densities are too narrow), coverage of
+      the central intervals of 50, 80, 90 and 95 %, and the mean width of the 90 % interval.
 
     A mean over values is taken within each resample. Intervals are percentiles over resampled
     samples, the same resamples for every score; samples of one picture or subject are not kept
@@ -155,6 +156,11 @@ class _Value:
             yield "CRPS", "", self._mean(crps)
         low, high = self._of("cdf_low"), self._of("cdf_high")
         if low is not None and high is not None:
+            # The transform of a sample is spread evenly between its two ends.
+            mean = self._mean(0.5 * (low + high))
+            square = self._mean((low * low + low * high + high * high) / 3)
+            yield "PIT mean", "", mean
+            yield "PIT variance × 12", "", 12 * (square - mean * mean)
             for nominal in _COVERAGES:
                 held = central_coverage(low, high, nominal / 100, self.counts)
                 yield f"{nominal} % intervals hold", "%", held

@@ -58,16 +58,16 @@ def _evaluate(
         by: With --calibration, tell landmarks apart by this column of the file too: visible, or
             one of your own that holds a string, boolean or number a face (numbers by quartiles).
         figure: With --calibration, draw coverage, levels, sparsification and risk to this file
-            (.png, .pdf or .svg).
+            (.png, .pdf or .svg); of values without it, their PIT, coverage, errors and intervals.
         within: Of values, score the share of errors of at most this, in the label's unit.
         at_least: Of values, score by F1 which are this or more.
     """
     if holds_values(predictions):
         landmarks = {"--first-pixel": first_pixel, "--calibration": calibration}
-        landmarks |= {"--decoder": decoder}
+        landmarks |= {"--decoder": decoder, "--by": by}
         refuse_for_values(predictions, landmarks)
         scoring = ValueScoring(within, at_least, bootstrap, seed)
-        return scoring.score(predictions, labels, out, json_file, table)
+        return scoring.score(predictions, labels, out, json_file, table, figure)
     if not calibration and (by is not None or figure is not None):
         raise ValueError(f"--{'by' if by is not None else 'figure'} is for --calibration")
     notes: list[str] = []

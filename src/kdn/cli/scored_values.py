@@ -35,6 +35,7 @@ class ValueScoring:
         out: Path | None,
         json_file: Path | None,
         table: Path | None,
+        figure: Path | None = None,
     ) -> int:
         """Print and write the scores of a file; return the exit code."""
         problems: list[str] = []
@@ -63,10 +64,22 @@ class ValueScoring:
             with replacing(json_file) as temporary:
                 said = json.dumps(result.as_json(), indent=2)
                 temporary.write_text(said + "\n", encoding="utf-8")
+        if figure is not None:
+            _draw(given, figure)
         print(text)
         for problem in problems:
             print(f"left out: {problem}", file=sys.stderr)
         return 1 if problems else 0
+
+
+def _draw(given: ValuePredictions, path: Path) -> None:
+    """Draw predictions to a file."""
+    from kdn.figures.values import values_figure  # matplotlib takes a second to import
+
+    kind = path.suffix.lstrip(".").lower() or "png"
+    drawn = values_figure(given)
+    with replacing(path) as temporary:
+        drawn.savefig(temporary, format=kind, dpi=200, facecolor="white")
 
 
 def refuse_for_values(file: Path, flags: Mapping[str, Any]) -> None:
