@@ -39,7 +39,7 @@ def test_a_calibrated_density_is_flat_and_on_the_line() -> None:
     assert len(heights) == 20
     assert np.mean(heights) == pytest.approx(1.0)
     assert np.std(heights) < 0.4
-    diagonal, *lines = coverage.lines
+    _, *lines = coverage.lines
     assert [line.get_label() for line in lines] == ["age", "height"]
     for line in lines:
         nominal, held = (np.asarray(axis) for axis in line.get_data())
