@@ -36,11 +36,9 @@ def central_coverage(
     """Return the expected percentage of labels in the central interval of mass `nominal`.
 
     The central interval holds what lies between the quantiles `(1 − a)/2` and `(1 + a)/2`, a the
-    nominal mass. Of a rounded label it holds the share
-
-        |[cdf_low, cdf_high] ∩ [(1 − a)/2, (1 + a)/2]| / (cdf_high − cdf_low),
-
-    and where both ends are equal (no rounding, or no mass there) all or nothing.
+    nominal mass. Of a rounded label it holds the share of `[cdf_low, cdf_high]` that lies in
+    `[(1 − a)/2, (1 + a)/2]`, and where both ends are equal (no rounding, or no mass there) all or
+    nothing.
 
     Args:
         cdf_low: `F(y − r/2)`.
