@@ -131,3 +131,36 @@ def test_laplace_crps_is_that_of_scoringrules() -> None:
     expected = scoringrules.crps_laplace(points.numpy(), LOC.numpy(), SCALE.expand(2, 3).numpy())
     np.testing.assert_allclose(density.energy_score(points).numpy(), expected, atol=1e-12)
     assert density.expand((4, 2, 3)).batch_shape == (4, 2, 3)
+
+
+@pytest.mark.parametrize("at", [-2e5, -1e3, -60.0, -1.2, 0.3, 40.0, 3e4])
+def test_gradients_in_single_precision_are_those_in_double(at: float) -> None:
+    """With bandwidth 1 and an interval of 2, the gradient of the centre goes as the distance."""
+    slopes = []
+    for dtype in (torch.float32, torch.float64):
+        centre = torch.zeros(2, 1, 1, dtype=dtype, requires_grad=True)
+        grid = Grid.of_interval(0.0, 0.0, step=1.0)
+        logits = torch.zeros(2, 1, dtype=dtype)
+        density = KernelDensity(logits, grid, bandwidth=1.0, offsets=centre)
+        ends = torch.tensor([[at - 1], [at + 1]], dtype=dtype)
+        density.log_mass(*ends).sum().backward()
+        assert centre.grad is not None
+        slopes.append(centre.grad.double())
+    torch.testing.assert_close(slopes[0], slopes[1], rtol=2e-3, atol=1e-6)
+    assert slopes[1][0].item() == pytest.approx(at, rel=0.05, abs=1.0)
+
+
+def test_an_interval_that_no_uniform_kernel_touches_has_no_gradient() -> None:
+    logits = torch.zeros(2, 3, requires_grad=True)
+    density = KernelDensity(logits, Grid.of_interval(2.0, 6.0, step=2.0), kernel="uniform")
+    ends = torch.tensor([[-3.0, 2.5], [0.5, 3.5]], requires_grad=True)
+    found = density.log_mass(ends[0], ends[1])
+    # The second: ¼ of the first cell, from 1 to 3, and ¼ of the second.
+    torch.testing.assert_close(found.exp(), torch.tensor([0.0, 1 / 6]))
+    found[1].backward()
+    for leaf in (logits, ends):
+        assert leaf.grad is not None
+        assert bool(leaf.grad.isfinite().all())
+    found = density.log_mass(ends[0].detach(), ends[1].detach())
+    torch.where(found.isfinite(), found, 0.0).sum().backward()
+    assert bool(logits.grad.isfinite().all())

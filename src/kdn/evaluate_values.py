@@ -55,13 +55,7 @@ def evaluate_values(
     if predictions.target is None or np.isnan(predictions.target).all():
         raise ValueError("predictions must have labels, got none")
     labelled = ~np.isnan(predictions.target)
-    wrong = np.argwhere(labelled & ~np.isfinite(predictions.value))
-    if len(wrong):
-        row, column = wrong[0]
-        raise ValueError(
-            f"{predictions.id[row]}: {predictions.names[column]} must be finite where there is a "
-            f"label, got {predictions.value[row, column]}"
-        )
+    _require_scored(predictions, labelled)
     some = np.flatnonzero(labelled.any(axis=1))
     drawn = resample_counts(len(some), bootstrap, np.random.default_rng(seed))
     counts = np.concatenate([np.ones((1, len(some))), drawn])
@@ -96,6 +90,24 @@ def evaluate_values(
         notes=tuple(_notes(predictions, left_out)),
         counted="labels",
     )
+
+
+def _require_scored(predictions: ValuePredictions, labelled: np.ndarray) -> None:
+    """Raise if something about a label is missing, which a mean would leave out in silence."""
+    for part in ("value", "log_prob", "crps", "cdf_low", "cdf_high"):
+        found = getattr(predictions, part)
+        if found is None:
+            continue
+        sound = np.isfinite(found) if part == "value" else ~np.isnan(found)
+        wrong = np.argwhere(labelled & ~sound)
+        if len(wrong):
+            row, column = wrong[0]
+            name = predictions.names[column] + ("" if part == "value" else f"_{part}")
+            must = "be finite" if part == "value" else "not be empty"
+            raise ValueError(
+                f"{predictions.id[row]}: {name} must {must} where there is a label, got "
+                f"{found[row, column]}"
+            )
 
 
 def _notes(predictions: ValuePredictions, left_out: Sequence[str]) -> Iterator[str]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from kdn.data import Sample, ValueDataset, read_batches
+from kdn.data import Sample, ValueDataset, read_batches, sample_values
 from kdn.density import KernelDensity, LaplaceDensity
 from kdn.heads import Head, rounded_log_prob
 from kdn.predictions.values import QUANTILES, ValuePredictions
@@ -55,7 +55,9 @@ def predict_values(
         device = model.mean.device
         with torch.no_grad():
             outputs = model(inputs["image"].to(device))[-1].double()
-            target = inputs["values"].double().masked_fill(~inputs["valid"], torch.nan).to(device)
+            # From the samples, since those of the batch are rounded to float32.
+            labels = np.stack([sample_values(sample, model.names)[0] for sample in chunk])
+            target = torch.from_numpy(labels).to(device)
             rows.append(columns_of_values(model.head, outputs, target, decoder))
         done += chunk
         if progress is not None:

@@ -68,6 +68,8 @@ def _evaluate(
         refuse_for_values(predictions, landmarks)
         scoring = ValueScoring(within, at_least, bootstrap, seed)
         return scoring.score(predictions, labels, out, json_file, table, figure)
+    if at_least is not None:
+        raise ValueError(f"--at-least is for values, but {predictions} holds none")
     if not calibration and (by is not None or figure is not None):
         raise ValueError(f"--{'by' if by is not None else 'figure'} is for --calibration")
     notes: list[str] = []

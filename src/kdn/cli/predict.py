@@ -105,6 +105,7 @@ def _predict(
     if names_of_values(model):
         landmarks = {"--abstain": judge, "--ensemble": ensemble, "--views": views, "--maps": maps}
         landmarks |= {"--draw": draw, "--mirror": mirror, "--uncertain": uncertain}
+        landmarks |= {"--combine": combine != "mixture"}
         for flag, value in landmarks.items():
             if value:
                 raise ValueError(f"{flag} is for landmarks, but {model} gives values")

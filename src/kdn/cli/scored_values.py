@@ -100,14 +100,20 @@ def _with_labels(
     """Return predictions with the labels of sources, by the ids of their samples."""
     samples = join_samples([load_samples(s, None, problems=problems) for s in sources])
     rows = {name: row for row, name in enumerate(given.id)}
+    if len(rows) < len(given):
+        twice = next(name for row, name in enumerate(given.id) if rows[name] != row)
+        raise ValueError(f"{file}: id {twice!r} is there twice")
     target = np.full(given.value.shape, np.nan)
     known = 0
     for index in range(len(samples)):
         sample = samples[index]
         if sample.id in rows:
             known += 1
-            target[rows[sample.id]] = sample_values(sample, given.names)[0]
-    if not known:
+            try:
+                target[rows[sample.id]] = sample_values(sample, given.names)[0]
+            except ValueError as error:
+                problems.append(str(error))
+    if not known and len(samples):
         raise ValueError(
             f"{file}: no id is that of a labelled sample: {given.id[0]!r} there, "
             f"{samples[0].id!r} in the labels"

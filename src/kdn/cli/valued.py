@@ -18,7 +18,7 @@ from kdn.images import as_rgb
 from kdn.inputs import expand_inputs
 from kdn.places import places_of
 from kdn.predict_values import predict_values
-from kdn.predictions.values import QUANTILES, ValuePredictions, write_values
+from kdn.predictions.values import QUANTILES, ValuePredictions, require_kind, write_values
 
 __all__ = ["Valued"]
 
@@ -36,6 +36,9 @@ class Valued:
         decoder: Which point of a density is the prediction.
         batch: Crops at a time.
         out: Files to write, `.parquet`, `.csv` or `.json`.
+
+    Raises:
+        ValueError: If a file of `out` ends otherwise.
     """
 
     model: str
@@ -43,6 +46,10 @@ class Valued:
     decoder: str
     batch: int
     out: list[str]
+
+    def __post_init__(self) -> None:
+        for target in self.out:  # before hours of work
+            require_kind(target)
 
     def labelled(self, sources: Sequence[str]) -> int:
         """Predict labelled data; return the exit code."""

@@ -46,7 +46,7 @@ def sample_values(
         value = sample.attributes.get(name)
         if isinstance(value, str):
             raise ValueError(f"{sample.id}: {name} must be a number, got {value!r}")
-        if value is not None:
+        if value is not None and np.isfinite(value):
             values[position] = float(value)
     return values, np.isfinite(values)
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from kdn.density import GaussianDensity, KernelDensity, LaplaceDensity, decode
+from kdn.density import DECODERS, GaussianDensity, KernelDensity, LaplaceDensity, decode
 from kdn.grid import Grid
 
 __all__ = ["Head", "MapHead", "rounded_log_prob"]
@@ -74,14 +74,17 @@ class Head(nn.Module, ABC):
         Args:
             density: What `density` gave.
             decoder: One of `kdn.density.DECODERS`, of values also `median`, or `default` for the
-                head's own. `local_mean`
-                looks 2.5 cells of the network's maps around the argmax, however fine the density.
+                head's own. `local_mean` looks 2.5 cells of the network's maps around the argmax,
+                however fine the density.
 
         Raises:
             ValueError: If there is no such decoder.
         """
         name = self.decoder if decoder == "default" else decoder
-        if isinstance(density, LaplaceDensity):
+        if isinstance(density, LaplaceDensity):  # of which every point is the same
+            names = (*DECODERS, "median")
+            if name not in names:
+                raise ValueError(f"decoder must be one of {', '.join(names)}, got {name!r}")
             return density.mean
         local = name == "local_mean" and self.takes_maps
         return decode(density, name, radius=_LOCAL_CELLS * self.stride if local else None)

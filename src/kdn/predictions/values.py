@@ -22,6 +22,7 @@ __all__ = [
     "ValuePredictions",
     "holds_values",
     "read_values",
+    "require_kind",
     "write_values",
 ]
 
@@ -130,10 +131,8 @@ def write_values(path: str | Path, predictions: ValuePredictions) -> None:
         ValueError: If the file ends otherwise.
     """
     path = Path(path)
+    kind = require_kind(path)
     table = _table(predictions)
-    kind = path.suffix.lower()
-    if kind not in (".parquet", ".csv", ".json"):
-        raise ValueError(f"{path}: must end in .parquet, .csv or .json")
     with replacing(path) as temporary:
         if kind == ".parquet":
             said = {**predictions.metadata, "values": list(predictions.names)}
@@ -144,6 +143,18 @@ def write_values(path: str | Path, predictions: ValuePredictions) -> None:
         else:
             rows = [{k: _json(v) for k, v in row.items()} for row in table.to_pylist()]
             temporary.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
+def require_kind(path: str | Path) -> str:
+    """Return how a file of predictions ends.
+
+    Raises:
+        ValueError: If it is not `.parquet`, `.csv` or `.json`.
+    """
+    kind = Path(path).suffix.lower()
+    if kind not in (".parquet", ".csv", ".json"):
+        raise ValueError(f"{path}: must end in .parquet, .csv or .json")
+    return kind
 
 
 def read_values(path: str | Path) -> ValuePredictions:
@@ -239,7 +250,14 @@ def _read(path: Path) -> tuple[pa.Table, dict[str, Any]]:
     if kind not in (".parquet", ".csv"):
         raise ValueError(f"{path}: must be a .parquet or .csv file")
     try:
-        table = pq.read_table(path) if kind == ".parquet" else pyarrow.csv.read_csv(path)
+        # An id such as 007 is text, though it looks like a number.
+        text_columns = dict.fromkeys(("id", "path"), pa.string())
+        options = pyarrow.csv.ConvertOptions(column_types=text_columns)
+        table = (
+            pq.read_table(path)
+            if kind == ".parquet"
+            else pyarrow.csv.read_csv(path, convert_options=options)
+        )
         text = (table.schema.metadata or {}).get(_METADATA_KEY, b"{}")
         return table, dict(json.loads(text))
     except (OSError, ValueError) as error:  # pyarrow's own errors are among them

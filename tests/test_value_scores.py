@@ -1,0 +1,290 @@
+"""Predicted values: their scores against formulas and scoringrules, and their files."""
+
+import json
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scoringrules
+import torch
+from scipy import stats
+
+from kdn.evaluate_values import evaluate_values
+from kdn.grid import Grid
+from kdn.heads import GaussianValue
+from kdn.metrics import icc31, interval, resample_counts
+from kdn.predict_values import columns_of_values
+from kdn.predictions.values import (
+    QUANTILES,
+    ValuePredictions,
+    holds_values,
+    read_values,
+    write_values,
+)
+
+N, ROUNDING = 60, 2.0
+AXIS = Grid.of_interval(10.0, 90.0, step=4.0)
+REACH = 42.0  # half of 8 … 92
+NAMES = ("age", "weight")
+
+
+def drawn(*, width: float = 1.0, count: int = N, rounding: float = ROUNDING, seed: int = 0):
+    """Return predictions of labels drawn from Gaussians, said to be `width` times as wide.
+
+    Returns:
+        The predictions, and the means and deviations that they were said to have.
+    """
+    rng = np.random.default_rng(seed)
+    mean = rng.uniform(20, 80, (count, 2))
+    true = rng.uniform(2.0, 9.0, (count, 2))
+    target = mean + true * rng.normal(size=(count, 2))
+    target = np.round(target / rounding) * rounding if rounding else target
+    target[1::4, 1] = np.nan
+    target[2] = np.nan
+    said = width * true
+    head = GaussianValue(landmarks=2, grid=AXIS, rounding=rounding)
+    log_scale = 6 * np.arctanh(np.log(said / (REACH / 4)) / 6)
+    outputs = torch.from_numpy(np.concatenate([(mean - 50) / REACH, log_scale], axis=1))
+    columns = columns_of_values(head, outputs, torch.from_numpy(target))
+    found = ValuePredictions(
+        id=tuple(f"face {i}" for i in range(count)),
+        names=NAMES,
+        path=tuple(f"faces/{i}.png" for i in range(count)),
+        attributes={"group": ["a", "b"] * (count // 2)},
+        metadata={"head": "gaussian", "decoder": "mean", "rounding": rounding},
+        **columns,
+    )
+    return found, mean, said
+
+
+@pytest.fixture(scope="module")
+def found() -> ValuePredictions:
+    return drawn()[0]
+
+
+def test_columns_are_scipy_s_and_scoringrules():
+    predictions, mean, said = drawn()
+    own, target = stats.norm(mean, said), predictions.target
+    assert target is not None
+    known = ~np.isnan(target)
+    assert known.sum(axis=0).tolist() == [59, 44]
+    low, high = own.cdf(target - ROUNDING / 2), own.cdf(target + ROUNDING / 2)
+    wanted = {
+        "value": mean,
+        "mean": mean,
+        "median": mean,
+        "mode": mean,
+        "deviation": said,
+        "cdf_low": low,
+        "cdf_high": high,
+        "log_prob": np.log((high - low) / ROUNDING),
+        "crps": scoringrules.crps_normal(target, mean, said),
+    }
+    for name, values in wanted.items():
+        got = getattr(predictions, name)
+        assert name in ("value", "mean", "median", "mode", "deviation") or np.array_equal(
+            np.isnan(got), ~known
+        )
+        np.testing.assert_allclose(got, values, rtol=1e-6, atol=1e-9, err_msg=name)
+    levels = np.array(QUANTILES)
+    quantiles = mean[..., None] + said[..., None] * stats.norm.ppf(levels)
+    np.testing.assert_allclose(predictions.quantiles, quantiles, rtol=1e-9)
+
+
+def test_scores_are_their_formulas(found):
+    result = evaluate_values(found, within=4, at_least=55, bootstrap=0)
+    assert result.samples == 59
+    assert result.landmarks == 59 + 44
+    assert result.left_out == ("face 2",)
+    target, value = found.target, found.value
+    means: dict[str, list[float]] = {}
+    for column, name in enumerate(NAMES):
+        known = ~np.isnan(target[:, column])
+        y, x = target[known, column], value[known, column]
+        both = (y >= 55) & (x >= 55)
+        low, high = (getattr(found, f"cdf_{end}")[known, column] for end in ("low", "high"))
+        quantiles = found.quantiles[known, column]
+        wanted = {
+            "MAE": np.abs(x - y).mean(),
+            "bias": (x - y).mean(),
+            "CS@4": 100 * (np.abs(x - y) <= 4).mean(),
+            "ICC(3,1)": icc31(np.stack([y, x], 1)).item(),
+            "F1 at ≥ 55": 2 * both.sum() / ((y >= 55).sum() + (x >= 55).sum()),
+            "NLL": -found.log_prob[known, column].mean(),
+            "CRPS": found.crps[known, column].mean(),
+            "width of 90 % intervals": (quantiles[:, 7] - quantiles[:, 1]).mean(),
+        }
+        for nominal in (50, 80, 90, 95):
+            ends = 0.5 - nominal / 200, 0.5 + nominal / 200
+            inside = np.minimum(high, ends[1]) - np.maximum(low, ends[0])
+            share = np.clip(inside, 0, None) / (high - low)
+            wanted[f"{nominal} % intervals hold"] = 100 * share.mean()
+        for score, expected in wanted.items():
+            assert result[f"{name}: {score}"].value == pytest.approx(expected, rel=1e-9), score
+            means.setdefault(score, []).append(float(expected))
+    assert len(result.scores) == 3 * len(means)
+    for score, values in means.items():
+        assert result[f"mean of 2 values: {score}"].value == pytest.approx(np.mean(values))
+
+
+def test_intervals_are_percentiles_over_resampled_samples(found):
+    result = evaluate_values(found, bootstrap=200, seed=5)
+    some = ~np.isnan(found.target).all(axis=1)
+    counts = resample_counts(59, 200, np.random.default_rng(5))
+    error = np.abs(found.value - found.target)[some]
+    replicates = []
+    for column in range(2):
+        known = ~np.isnan(error[:, column])
+        weights = counts * known
+        replicates.append(weights @ np.where(known, error[:, column], 0) / weights.sum(axis=1))
+    for name, values in [
+        ("age: MAE", replicates[0]),
+        ("weight: MAE", replicates[1]),
+        ("mean of 2 values: MAE", np.mean(replicates, axis=0)),
+    ]:
+        score = result[name]
+        assert (score.low, score.high) == pytest.approx(interval(values)), name
+        assert score.low < score.value < score.high
+    again = evaluate_values(found, bootstrap=200, seed=5)
+    assert again["age: CRPS"].low == result["age: CRPS"].low
+
+
+@pytest.mark.parametrize("rounding", [0.0, ROUNDING])
+def test_densities_that_are_right_hold_what_they_say_and_narrow_ones_do_not(rounding):
+    count = 4000
+    for width in (1.0, 0.5):
+        predictions, _, _ = drawn(width=width, count=count, rounding=rounding, seed=3)
+        result = evaluate_values(predictions, bootstrap=0)
+        for nominal in (50, 80, 90, 95):
+            share = nominal / 100
+            error = 400 * math.sqrt(share * (1 - share) / count)  # four standard errors, in %
+            held = result[f"age: {nominal} % intervals hold"].value
+            assert (abs(held - nominal) < error) == (width == 1.0), (width, nominal, held)
+
+
+def test_a_value_alone_and_one_without_labels(found):
+    alone = replace(
+        found,
+        names=("age",),
+        quantiles=found.quantiles[:, :1],
+        **{
+            part: getattr(found, part)[:, :1]
+            for part in (
+                "value", "target", "mean", "median", "mode", "deviation", "log_prob", "cdf_low",
+                "cdf_high", "crps",
+            )
+        },
+    )  # fmt: skip
+    result = evaluate_values(alone, bootstrap=0)
+    both = evaluate_values(found, bootstrap=0)
+    assert result["MAE"].value == pytest.approx(both["age: MAE"].value)
+    assert result["NLL"].unit == "nats"
+    nothing = np.full_like(found.target, np.nan)
+    nothing[:, 0] = found.target[:, 0]
+    half = evaluate_values(replace(found, target=nothing), bootstrap=0)
+    assert math.isnan(half["weight: MAE"].value)
+    assert half["mean of 2 values: MAE"].value == pytest.approx(both["age: MAE"].value)
+    assert half.landmarks == 59
+
+
+def test_what_cannot_be_scored(found):
+    with pytest.raises(ValueError, match="predictions must have labels, got none"):
+        evaluate_values(replace(found, target=None))
+    with pytest.raises(ValueError, match="predictions must have labels, got none"):
+        evaluate_values(replace(found, target=np.full((N, 2), np.nan)))
+    value = found.value.copy()
+    value[5, 0] = np.nan
+    with pytest.raises(ValueError, match="face 5: age must be finite where there is a label"):
+        evaluate_values(replace(found, value=value))
+    value = found.value.copy()
+    value[1, 1] = value[2, 0] = np.nan  # neither has a label
+    evaluate_values(replace(found, value=value), bootstrap=0)
+    log_prob = found.log_prob.copy()
+    log_prob[4, 1] = -np.inf
+    said = evaluate_values(replace(found, log_prob=log_prob), bootstrap=0)
+    assert said["weight: NLL"].value == math.inf
+    log_prob[7, 0] = np.nan
+    with pytest.raises(ValueError, match="face 7: age_log_prob must not be empty"):
+        evaluate_values(replace(found, log_prob=log_prob))
+    with pytest.raises(ValueError, match=r"mode must have shape \(60, 2\), got \(60, 1\)"):
+        replace(found, mode=found.mode[:, :1])
+    with pytest.raises(ValueError, match=r"quantiles must have shape \(60, 2, 9\)"):
+        replace(found, quantiles=found.quantiles[..., :3])
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_round_trips(kind, found, tmp_path):
+    file = tmp_path / f"values.{kind}"
+    write_values(file, found)
+    assert holds_values(file)
+    back = read_values(file)
+    assert back.id == found.id
+    assert back.names == found.names
+    assert back.path == found.path
+    assert back.attributes == found.attributes
+    for name in (
+        "value", "target", "mean", "median", "mode", "deviation", "quantiles", "log_prob",
+        "cdf_low", "cdf_high", "crps",
+    ):  # fmt: skip
+        np.testing.assert_array_equal(getattr(back, name), getattr(found, name), err_msg=name)
+    assert back.rounding == (ROUNDING if kind == "parquet" else 0.0)
+    one, other = (evaluate_values(part, bootstrap=0) for part in (found, back))
+    assert [s.value for s in one.scores] == [s.value for s in other.scores]
+
+
+def test_json_has_no_nan(found, tmp_path):
+    file = tmp_path / "values.json"
+    log_prob = found.log_prob.copy()
+    log_prob[0, 0] = -np.inf
+    write_values(file, replace(found, log_prob=log_prob))
+    rows = json.loads(file.read_text(), parse_constant=pytest.fail)
+    assert len(rows) == N
+    assert rows[1]["weight_target"] is None
+    assert rows[0]["age_log_prob"] == "-inf"
+    assert rows[3]["age_q97.5"] == pytest.approx(found.quantiles[3, 0, -1])
+    assert rows[3]["group"] == "b"
+
+
+def test_files_of_others_and_bad_ones(found, tmp_path):
+    file = tmp_path / "theirs.csv"
+    file.write_text("﻿age,id,age_target,weight,weight_target\n31,007,30,,\n2.5,8,,61,60\n")
+    assert holds_values(file)
+    theirs = read_values(file)
+    assert theirs.id == ("007", "8")
+    assert theirs.names == ("age", "weight")
+    nan = np.nan
+    np.testing.assert_array_equal(theirs.value, [[31.0, nan], [2.5, 61.0]])
+    np.testing.assert_array_equal(theirs.target, [[30.0, nan], [nan, 60.0]])
+    assert evaluate_values(theirs, bootstrap=0)["mean of 2 values: MAE"].value == 1.0
+    for text, said in [
+        ("id,age\n1,2\n", "has no values: no column X with a column X_target"),
+        ("age,age_target\n1,2\n", "column 'id' is missing"),
+        ("id,age,age_target\n1,2,old\n", "column 'age_target' must hold numbers"),
+        ("id,age,age_target\n1,2\n", "cannot be read"),
+    ]:
+        file.write_text(text)
+        with pytest.raises(ValueError, match=rf"{re.escape(str(file))}: {said}"):
+            read_values(file)
+    broken = tmp_path / "broken.parquet"
+    broken.write_bytes(b"PAR1 not at all")
+    assert not holds_values(broken)
+    with pytest.raises(ValueError, match=r"broken\.parquet: cannot be read"):
+        read_values(broken)
+    with pytest.raises(FileNotFoundError, match=r"none\.parquet: no such file"):
+        read_values(tmp_path / "none.parquet")
+    (tmp_path / "values.txt").write_text("id")
+    with pytest.raises(ValueError, match=r"values\.txt: must be a \.parquet or \.csv file"):
+        read_values(tmp_path / "values.txt")
+    with pytest.raises(ValueError, match=r"x\.pts: must end in"):
+        write_values(tmp_path / "x.pts", found)
+    assert not Path(tmp_path / "x.pts").exists()
+
+
+def test_files_of_landmarks_hold_no_values(tmp_path):
+    file = tmp_path / "points.csv"
+    file.write_text("id,x0,y0,x1,y1\na,1,2,3,4\n")
+    assert not holds_values(file)
+    assert not holds_values(tmp_path)
