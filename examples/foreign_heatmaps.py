@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from monai.networks.nets import UNet
+from monai.networks.nets.unet import UNet
 from torch import Tensor, nn
 
 from kdn import Grid, KernelDensity

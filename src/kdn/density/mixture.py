@@ -23,8 +23,7 @@ class MixtureDensity(CombinedDensity):
     """`p(y) = Σ w_i p_i(y)`, `Σ w_i = 1`.
 
     `log_prob`, moments, samples and `mass_within` are exact; entropy, levels and the mode are
-    computed (`CombinedDensity`), on volumes from 2048 nodes of each component, with errors as those
-    of a `KernelDensity` there. `log_prob` carries the gradients of its components.
+    computed (`CombinedDensity`), on volumes from 2048 nodes of each component. `log_prob` carries the gradients of its components.
 
     Args:
         densities: Over the plane or a volume, in one frame and of one batch shape.
@@ -105,7 +104,7 @@ class MixtureDensity(CombinedDensity):
         """Return the mass denser than the points, `(*sample, *batch)`.
 
         On the plane from a lattice, with an error of a few thousandths; on volumes from nodes, with
-        one of 0.03 at most and typically 0.006.
+        one of 0.01 at most and typically 0.003 on maps of dozens of kernels.
         """
         if self._flat:
             return super().hdr_level(points)

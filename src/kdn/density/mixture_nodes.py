@@ -55,7 +55,7 @@ class MixtureNodes(NamedTuple):
         """
         maps = math.prod(self.values.shape[1:])
         asked_of = asked.double().reshape(-1, maps).T.contiguous()
-        values, order = self.values.reshape(-1, maps).T.sort(1)
+        values, order = self.values.reshape(-1, maps).T.contiguous().sort(1)
         at_most = torch.searchsorted(values, asked_of, right=True)
         shares = self.shares[order]
         sums = torch.cat([torch.zeros_like(shares[:, :1]), shares.cumsum(1)], 1)
