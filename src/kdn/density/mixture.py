@@ -23,7 +23,8 @@ class MixtureDensity(CombinedDensity):
     """`p(y) = Σ w_i p_i(y)`, `Σ w_i = 1`.
 
     `log_prob`, moments, samples and `mass_within` are exact; entropy, levels and the mode are
-    computed (`CombinedDensity`), on volumes from 2048 nodes of each component. `log_prob` carries the gradients of its components.
+    computed (`CombinedDensity`), on volumes from 2048 nodes of each component. `log_prob` carries
+    the gradients of its components.
 
     Args:
         densities: Over the plane or a volume, in one frame and of one batch shape.
