@@ -61,10 +61,12 @@ def test_the_lightning_module_learns(load) -> None:
 
 @pytest.mark.slow
 def test_the_foreign_network_learns_both_ways(load) -> None:
-    scores = load("foreign_heatmaps").main(steps=100, test=60)
+    scores = load("foreign_heatmaps").main(steps=60, test=60)
     check(scores)
     assert scores["last loss"] < 0.6 * scores["first loss"]
     assert scores["last MSE"] < 0.6 * scores["first MSE"]
+    # A fair comparison: the squared error has learned where most landmarks are, too.
+    assert scores["median error, squared error"] < 0.5 * scores["error of the mean place"]
 
 
 def test_the_page_shows_the_files() -> None:

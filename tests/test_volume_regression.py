@@ -1,4 +1,4 @@
-"""The volumes that `benchmarks/volumes.py` draws."""
+"""The benchmark of volumes, in seconds: it learns, and its regions hold what they should."""
 
 import importlib
 import sys
@@ -30,3 +30,17 @@ def test_what_is_drawn_lies_where_its_labels_say(volumes: ModuleType) -> None:
         middle = drawn.images.flatten(1).mean(1)
         seen = ~drawn.blurred[:, body]
         assert float((bright > middle + 0.2)[seen].float().mean()) > 0.9
+
+
+@pytest.mark.slow
+def test_a_density_over_a_volume_is_learned(volumes: ModuleType) -> None:
+    network, losses = volumes.train("kdn learned", steps=60, batch=6, rate=5e-3, seed=0)
+    test = volumes.draw(40, torch.Generator().manual_seed(1000))
+    other = volumes.draw(100, torch.Generator().manual_seed(2000))
+    scores = volumes.score("kdn learned", network, test)
+    constant = volumes.constant_error(test, other)
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+    assert scores.errors.mean() < 3.0  # mm; labels alone are off by 1.1
+    assert scores.errors.mean() < 0.5 * constant
+    assert 0.85 <= (scores.levels <= 0.95).mean() <= 1.0
+    assert scores.nll.mean() < 7.0  # an even density over the volume has log(39 322) = 10.6

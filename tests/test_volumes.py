@@ -15,7 +15,14 @@ from scipy import optimize, special, stats
 from torch import Tensor
 
 from densities import BATCH, GRIDS, density_of, points_of, uniform
-from kdn.density import GaussianDensity, KernelDensity, mass_within, mixture, product
+from kdn.density import (
+    GaussianDensity,
+    KernelDensity,
+    MixtureDensity,
+    mass_within,
+    mixture,
+    product,
+)
 from kdn.density.disc_shares import box_share
 from kdn.density.masses import cell_masses
 from kdn.grid import Affine, Grid
@@ -378,16 +385,80 @@ def test_a_mixture_of_volumes_has_its_log_prob_and_moments() -> None:
     torch.testing.assert_close(both.covariance_matrix, expected)
 
 
+def joined(parts: list[Twin], weights: tuple[float, ...]) -> Twin:
+    """Return the kernels of a mixture of maps."""
+    return Twin(
+        np.concatenate([w * part.probs for part, w in zip(parts, weights, strict=True)]),
+        np.concatenate([part.centres for part in parts]),
+        np.concatenate([part.bandwidth for part in parts]),
+    )
+
+
+@pytest.mark.parametrize("other", ["offsets", "gaussian", "nested"])
+def test_entropy_levels_and_mode_of_a_mixture_of_volumes(other: str) -> None:
+    one, weights = make("map"), (0.3, 0.7)
+    loc = uniform(*BATCH, 3, low=0.5, high=2.5, seed=8)
+    normal = GaussianDensity(loc, 0.8 * torch.eye(3).double().expand(*BATCH, 3, 3))
+    second = {
+        "offsets": lambda: make("offsets"),
+        "gaussian": lambda: normal,
+        "nested": lambda: mixture([make("number"), normal], (0.5, 0.5)),
+    }[other]()
+    both = mixture([one, second], weights)
+    assert isinstance(both, MixtureDensity)
+    assert (both.event_shape, both.mode.shape) == ((3,), (*BATCH, 3))
+    points = both.sample((12,), generator=torch.Generator().manual_seed(2))
+    levels, entropy, log_prob = both.hdr_level(points), both.entropy(), both.log_prob(points)
+    errors = []
+    for i, j in MAPS:
+        ball = Twin(np.ones(1), loc[i, j].numpy()[None], np.array([0.8]))
+        parts = {
+            "offsets": lambda i=i, j=j: twin_of(make("offsets"), i, j),
+            "gaussian": lambda ball=ball: ball,
+            "nested": lambda i=i, j=j, ball=ball: joined(
+                [twin_of(make("number"), i, j), ball], (0.5, 0.5)
+            ),
+        }
+        twin = joined([twin_of(one, i, j), parts[other]()], weights)
+        own = twin.log_prob(points[:, i, j].numpy())
+        np.testing.assert_allclose(log_prob[:, i, j].numpy(), own, rtol=1e-9, atol=1e-9)
+        dense = dense_of(twin)
+        expected = -(dense.masses * dense.values).sum()
+        assert entropy[i, j].item() == pytest.approx(expected, abs=0.03)
+        held = np.array([dense.masses[dense.values > value].sum() for value in own])
+        errors.append(np.abs(levels[:, i, j].numpy() - held))
+        ends = [
+            optimize.minimize(lambda p, t=twin: -t.log_prob(p[None])[0], start, tol=1e-10)
+            for start in twin.centres[np.argsort(-twin.probs / twin.bandwidth**3)[:20]]
+        ]
+        best = min(ends, key=lambda end: end.fun)
+        np.testing.assert_allclose(both.mode[i, j].numpy(), best.x, atol=2e-2)
+    assert np.max(errors) < 0.03
+    assert np.mean(errors) < 0.008
+    volume = both.covariance_matrix.det().sqrt()
+    torch.testing.assert_close(both.uncertainty_length, volume ** (1 / 3))
+
+
+def test_levels_of_a_mixture_with_uniform_voxels_are_even() -> None:
+    both = mixture([make("uniform"), make("map")], (0.4, 0.6))
+    points = both.sample((3000,), generator=torch.Generator().manual_seed(7))
+    levels, values = both.hdr_level(points), both.log_prob(points)
+    for i, j in MAPS:
+        assert stats.kstest(levels[:, i, j].numpy(), "uniform").statistic < 1.95 / math.sqrt(3000)
+    noise = values.std(0) / math.sqrt(3000)
+    assert bool(((both.entropy() + values.mean(0)).abs() < 4 * noise + 0.02).all())
+    nothing = both.hdr_level(torch.full((*BATCH, 3), math.nan).double())
+    assert bool(nothing.isnan().all())
+    far = both.hdr_level(torch.full((*BATCH, 3), 1e3).double())
+    torch.testing.assert_close(far, torch.ones(BATCH).double())
+
+
 def test_what_is_for_the_plane_alone_says_so() -> None:
     density = make("map")
     with pytest.raises(ValueError, match="density must be"):
         density.mapped(Affine.identity())
     with pytest.raises(ValueError, match="affine must be None"):
         mass_within(density, density.mean, 1.0, affine=Affine.identity())
-    both = mixture([density, make("offsets")], [0.3, 0.7])
-    for answer in (lambda: both.entropy(), lambda: both.mode, lambda: both.hdr_level(both.mean)):
-        with pytest.raises(ValueError, match="are for the plane"):
-            answer()
     with pytest.raises(ValueError, match="must be of the plane"):
         product([density, make("offsets")])
     with pytest.raises(NotImplementedError, match="1-D grid"):

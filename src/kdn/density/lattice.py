@@ -220,7 +220,7 @@ def finest_of(density: Component) -> Float[Tensor, " maps"]:
         return torch.stack([finest_of(part) for part in components]).amin(0)
     scale = getattr(density, "scale_tril", None)
     if scale is not None:
-        return torch.linalg.svdvals(scale.double().reshape(-1, 2, 2))[:, -1]
+        return torch.linalg.svdvals(scale.double().reshape(-1, *scale.shape[-2:]))[:, -1]
     if density.kernel == "uniform":  # type: ignore[union-attr]
         size = density.raw_logits.new_tensor(min(density.grid.spacing)).double()  # type: ignore
         return 0.25 * size.expand(math.prod(density.batch_shape))

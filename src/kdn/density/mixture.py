@@ -13,6 +13,8 @@ from torch import Tensor
 from kdn.density.combined import CombinedDensity, check_parts
 from kdn.density.distribution import KernelDensity
 from kdn.density.mapped import MappedDensity
+from kdn.density.mixture_nodes import MixtureNodes, mixture_nodes
+from kdn.density.precision import full_precision
 
 __all__ = ["MixtureDensity", "mixture", "same_kernels", "same_map"]
 
@@ -21,10 +23,11 @@ class MixtureDensity(CombinedDensity):
     """`p(y) = Σ w_i p_i(y)`, `Σ w_i = 1`.
 
     `log_prob`, moments, samples and `mass_within` are exact; entropy, levels and the mode are
-    computed (`CombinedDensity`). `log_prob` carries the gradients of its components.
+    computed (`CombinedDensity`), on volumes from 2048 nodes of each component. `log_prob` carries
+    the gradients of its components.
 
     Args:
-        densities: Over the plane, in one frame and of one batch shape.
+        densities: Over the plane or a volume, in one frame and of one batch shape.
         weights: Positive, one for each; they are divided by their sum.
 
     Raises:
@@ -37,6 +40,9 @@ class MixtureDensity(CombinedDensity):
         >>> both.mean[0].tolist(), both.variance[0].tolist()
         ([3.0, 3.0], [4.0, 4.0])
     """
+
+    _events = ((2,), (3,))
+    _where = "of the plane or of a volume"
 
     def __init__(self, densities: Sequence[Any], weights: Sequence[float]) -> None:
         total = sum(weights)
@@ -88,8 +94,38 @@ class MixtureDensity(CombinedDensity):
         )
         weights = points.new_tensor(self.weights)
         drawn = torch.multinomial(weights, math.prod(shape), True, generator=generator)
-        index = drawn.reshape(1, *shape, 1).expand(1, *shape, 2)
+        index = drawn.reshape(1, *shape, 1).expand(1, *points.shape[1:])
         return points.gather(0, index).squeeze(0)
+
+    def entropy(self) -> Float[Tensor, ...]:
+        """Return `−E[log p(Y)]` in nats, `(*batch)`, from a lattice; on volumes from nodes."""
+        return super().entropy() if self._flat else self._nodes.entropy().to(self._dtype)
+
+    def hdr_level(self, points: Float[Tensor, ...]) -> Float[Tensor, ...]:
+        """Return the mass denser than the points, `(*sample, *batch)`.
+
+        On the plane from a lattice, with an error of a few thousandths; on volumes from nodes, with
+        one of 0.01 at most and typically 0.003 on maps of dozens of kernels.
+        """
+        if self._flat:
+            return super().hdr_level(points)
+        with torch.no_grad(), full_precision(self._device):
+            return self._nodes.levels(self.log_prob(points)).to(self._dtype)
+
+    def _starts(self) -> list[Tensor]:
+        return super()._starts() if self._flat else [self.mean, self._nodes.densest()]
+
+    @property
+    def _flat(self) -> bool:
+        """Whether this is a density over the plane."""
+        return tuple(self.event_shape) == (2,)
+
+    @property
+    def _nodes(self) -> MixtureNodes:
+        if "nodes" not in self._cache:
+            with torch.no_grad(), full_precision(self._device):
+                self._cache["nodes"] = mixture_nodes(self.components, self.weights, self.log_prob)
+        return self._cache["nodes"]
 
 
 def mixture(
@@ -106,8 +142,8 @@ def mixture(
         weights: Positive, one for each; they are divided by their sum. Equal ones if not given.
 
     Raises:
-        ValueError: If shapes or weights do not fit, or if densities that are not of the plane
-            differ in their grids or kernels.
+        ValueError: If shapes or weights do not fit, or if densities along a line differ in
+            their grids or kernels.
 
     Example:
         >>> from kdn.grid import Affine, Grid
