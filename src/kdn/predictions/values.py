@@ -146,7 +146,10 @@ def write_values(path: str | Path, predictions: ValuePredictions) -> None:
 
 
 def require_kind(path: str | Path) -> str:
-    """Return how a file of predictions ends.
+    """Return how a file of predictions ends, in small letters.
+
+    Args:
+        path: A file that is to be written.
 
     Raises:
         ValueError: If it is not `.parquet`, `.csv` or `.json`.

@@ -1,0 +1,283 @@
+"""Values from the command line: training, prediction, scores, export, on pictures drawn by hand."""
+
+import csv
+import json
+import re
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+
+import kdn
+from kdn.checkpoint import load_value_model
+from kdn.cli import main
+from kdn.predictions.values import QUANTILES, read_values
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+LABELS = {"names": ["glow", "bar"], "low": 10.0, "high": 64.0, "step": 3.0, "rounding": 1.0}
+SETTINGS = {
+    "data": {"crop": "picture", "height": 16, "width": 24},
+    "labels": LABELS,
+    "augment": {
+        "flip": 0.5, "rotation": 0, "scale_low": 1, "scale_high": 1,
+        "shift": 0, "colour": 0, "occlusion": 0,
+    },
+    "network": {"name": "conv", "features": 8, "depth": 2, "dropout": 0.1},
+    "head": {"name": "kdn_gaussian", "bandwidth": 2},
+    "optimise": {
+        "epochs": 8, "batch": 8, "optimiser": "adamw", "rate": 1e-2, "clip": 5, "average": 0.7,
+    },
+}  # fmt: skip
+
+
+def draw(folder: Path, count: int, seed: int) -> Path:
+    """Return a table of pictures whose ground and bar are their labels; some bars have none."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(seed)
+    rows = []
+    for index in range(count):
+        glow, bar = rng.integers(12, 63, 2)
+        picture = np.full((20, 32, 3), 3 * glow + 30, np.uint8)
+        picture[6:15, : bar // 2] = (0, 255, 0)
+        cv2.imwrite(str(folder / f"{index:03d}.png"), picture)
+        length = "" if index % 3 == 1 else bar
+        rows.append([f"{index:03d}.png", f"{seed}-{index:03d}", glow, length, f"group {index % 2}"])
+    table = folder / "labels.csv"
+    with open(table, "w", newline="") as file:
+        csv.writer(file).writerows([["path", "id", "glow", "bar", "group"], *rows])
+    return table
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """Return a folder with two sets of pictures and a recipe that learns one of them."""
+    folder = tmp_path_factory.mktemp("drawn")
+    tables = [draw(folder / name, *size) for name, size in {"a": (64, 0), "b": (24, 1)}.items()]
+    parts = dict(zip(("train", "valid"), ([f"table:{table}"] for table in tables), strict=True))
+    recipe = SETTINGS | {"data": SETTINGS["data"] | parts}
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(data, one_thread) -> Path:
+    """Return the folder of a run that nothing disturbed."""
+    out = data / "run"
+    recipe = str(data / "recipe.yaml")
+    assert main(["train", "--recipe", recipe, "--out", str(out), "--quiet"]) == 0
+    return out
+
+
+@pytest.fixture(scope="module")
+def predicted(data, run) -> Path:
+    """Return predictions for the pictures that were validated on."""
+    out = data / "b.parquet"
+    source = f"table:{data / 'b' / 'labels.csv'}"
+    command = ["predict", "--model", str(run / "last.safetensors"), "--data", source]
+    assert main([*command, "--out", str(out), str(data / "b.csv"), str(data / "b.json")]) == 0
+    return out
+
+
+def log_of(out: Path) -> list[dict[str, str]]:
+    with open(out / "log.csv", newline="") as file:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
+def said_of(capsys) -> str:
+    """Return what went to standard error, less the progress bars."""
+    lines = capsys.readouterr().err.replace("\r", "\n").splitlines()
+    return "\n".join(line for line in lines if "it/s" not in line and "sample/s" not in line)
+
+
+def test_what_a_run_leaves(run):
+    log = log_of(run)
+    columns = ["epoch", "rate", "loss", "valid_crps", "valid_mae", "valid_nll"]
+    assert list(log[0]) == columns
+    assert [row["epoch"] for row in log] == [str(i) for i in range(1, 9)]
+    assert float(log[-1]["loss"]) < float(log[0]["loss"]) - 0.5
+    model, facts = load_value_model(run / "last.safetensors")
+    assert model.names == ("glow", "bar")
+    assert facts["valid_mae"] == float(log[-1]["valid_mae"])
+    assert facts["valid_nll"] == float(log[-1]["valid_nll"])
+    best = min(log, key=lambda row: float(row["valid_crps"]))
+    assert load_value_model(run / "best.safetensors")[1]["epoch"] == int(best["epoch"])
+
+
+def test_validation_and_prediction_say_the_same(run, predicted):
+    """The log's means are over the labels there are; the file's are counted once more here."""
+    found = read_values(predicted)
+    assert found.target is not None
+    there = ~np.isnan(found.target)
+    assert there.sum(axis=0).tolist() == [24, 16]
+    last = log_of(run)[-1]
+    mae = np.abs(found.value - found.target)[there].mean()
+    assert float(last["valid_mae"]) == pytest.approx(mae, rel=1e-4)
+    assert found.crps is not None
+    assert found.log_prob is not None
+    assert float(last["valid_crps"]) == pytest.approx(found.crps[there].mean(), rel=1e-4)
+    assert float(last["valid_nll"]) == pytest.approx(-found.log_prob[there].mean(), rel=1e-4)
+    assert np.isnan(found.crps[~there]).all()
+
+
+def test_it_beats_what_knows_no_picture(predicted):
+    found = read_values(predicted)
+    assert found.target is not None
+    shares = []
+    for target, value in zip(found.target.T, found.value.T, strict=True):
+        known = ~np.isnan(target)
+        constant = np.abs(target[known] - np.median(target[known])).mean()
+        shares.append(np.abs(value - target)[known].mean() / constant)
+    assert max(shares) < 0.85
+    assert np.mean(shares) < 0.6
+
+
+def test_what_predictions_hold(data, predicted):
+    found = read_values(predicted)
+    with open(data / "b" / "labels.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(found.id) == [row["id"] for row in rows]
+    assert found.attributes == {"group": [row["group"] for row in rows]}
+    assert found.target is not None
+    labels = [[float(row[name] or "nan") for name in ("glow", "bar")] for row in rows]
+    np.testing.assert_array_equal(found.target, labels)
+    assert found.path is not None
+    assert Path(found.path[3]).name == "003.png"
+    assert found.metadata["decoder"] == "median"
+    assert found.metadata["axis"] == [10.0, 64.0, 3.0]
+    assert found.rounding == 1.0
+    for part in (found.cdf_low, found.cdf_high, found.median, found.quantiles):
+        assert part is not None
+    assert found.quantiles is not None
+    assert found.median is not None
+    np.testing.assert_allclose(found.quantiles[..., QUANTILES.index(0.5)], found.median)
+    np.testing.assert_allclose(found.value, found.median)
+    assert (np.diff(found.quantiles, axis=-1) > 0).all()
+    table = read_values(data / "b.csv")
+    np.testing.assert_allclose(table.value, found.value)
+    listed = json.loads((data / "b.json").read_text())
+    assert listed[1]["bar_target"] is None
+    assert listed[2]["glow"] == pytest.approx(found.value[2, 0])
+
+
+def test_pictures_of_which_one_is_bad(data, run, tmp_path, capsys):
+    model = str(run / "best.safetensors")
+    good = [data / "b" / f"{i:03d}.png" for i in (4, 2)]
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    outs = [str(tmp_path / f"found{kind}") for kind in (".csv", ".json", ".parquet")]
+    files = [str(good[0]), str(tmp_path / "bad.png"), str(good[1])]
+    assert main(["predict", *files, "--model", model, "--out", *outs]) == 1
+    err = said_of(capsys)
+    assert err.count("left out: ") == 1
+    assert "bad.png" in err
+    rows = json.loads(Path(outs[1]).read_text())
+    assert [row["id"] for row in rows] == [str(path) for path in good]
+    estimator = kdn.load_values(model)
+    for name in ("glow", "bar"):
+        told = [estimator(path)[0][name] for path in good]
+        np.testing.assert_allclose([row[name] for row in rows], told, rtol=1e-5)
+        assert rows[0][f"{name}_target"] is None
+    table = pq.read_table(outs[2])
+    assert table["glow"].to_pylist() == pytest.approx([row["glow"] for row in rows])
+    # The table on the screen, and a file that is not there.
+    assert main(["predict", files[0], "nowhere.png", "--model", model]) == 1
+    screen = capsys.readouterr()
+    assert re.search(r"004\.png  glow \d+\.\d ± \d+\.\d \(.* – .*\)  bar ", screen.out)
+    assert "left out: nowhere.png" in screen.err
+
+
+def test_estimates(data, run):
+    estimator = kdn.load_values(run / "best.safetensors")
+    paths = [data / "a" / f"{i:03d}.png" for i in range(3)]
+    several = estimator(paths, batch=2)
+    assert [len(found) for found in several] == [1, 1, 1]
+    [one] = estimator(cv2.cvtColor(cv2.imread(str(paths[2])), cv2.COLOR_BGR2RGB))
+    np.testing.assert_allclose(several[2][0].values, one.values, rtol=1e-4)
+    assert one.names == ("glow", "bar")
+    assert one["bar"] == one.values[1]
+    with pytest.raises(KeyError, match="no value 'age'; there are glow, bar"):
+        one["age"]
+    ends = one.interval(0.8)
+    assert ends.shape == (2, 2)
+    masses = one.density.cdf(torch.from_numpy(ends.T.copy()))
+    torch.testing.assert_close(masses, torch.tensor([[0.1] * 2, [0.9] * 2]).double())
+    with pytest.raises(ValueError, match="level must be between 0 and 1, got 90"):
+        one.interval(90)
+    with pytest.raises(ValueError, match="boxes must be None for a model of whole pictures"):
+        estimator(paths[0], boxes=[(0, 0, 9, 9)])
+
+
+def test_scores_on_the_command_line(data, predicted, tmp_path, capsys):
+    found = read_values(predicted)
+    assert found.target is not None
+    said = tmp_path / "scores.json"
+    flags = ["--bootstrap", "50", "--json", str(said), "--at-least", "40", "--within", "7"]
+    assert main(["evaluate", str(predicted), *flags]) == 0
+    text = capsys.readouterr().out
+    scores = json.loads(said.read_text())["scores"]
+    error = np.abs(found.value - found.target)
+    each = np.nanmean(error, axis=0)
+    assert scores["glow: MAE"]["value"] == pytest.approx(each[0])
+    assert scores["bar: MAE"]["value"] == pytest.approx(each[1])
+    assert scores["mean of 2 values: MAE"]["value"] == pytest.approx(each.mean())
+    within = 100 * np.mean(error[:, 0] <= 7)
+    assert scores["glow: CS@7"]["value"] == pytest.approx(within)
+    assert "F1 at ≥ 40" in text
+    assert "labels are known to within ±0.5" in text
+
+
+def test_scores_of_another_system(data, tmp_path, capsys):
+    other = tmp_path / "theirs.csv"
+    other.write_text("id,age,age_target\n007,31,30\n08,40.5,\n9,20,24\n")
+    assert main(["evaluate", str(other), "--bootstrap", "0"]) == 0
+    out = capsys.readouterr().out
+    assert "2 samples, 2 labels" in out
+    assert re.search(r"MAE +2\.5", out)
+    assert "No NLL" in out
+    # Labels from elsewhere, by ids that look like numbers.
+    for name in ("007", "08"):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.zeros((9, 12, 3), np.uint8))
+    labels = tmp_path / "labels.csv"
+    labels.write_text("path,id,age\n007.png,007,33\n08.png,08,41\n")
+    out = tmp_path / "joined.csv"
+    flags = ["--labels", f"table:{labels}", "--out", str(out), "--bootstrap", "0"]
+    assert main(["evaluate", str(other), *flags]) == 0
+    assert re.search(r"MAE +1\.25", capsys.readouterr().out)
+    joined = read_values(out)
+    assert joined.id == ("007", "08", "9")
+    np.testing.assert_array_equal(joined.target, [[33.0], [41.0], [np.nan]])
+    labels.write_text("path,id,age\n007.png,007,33\n08.png,08,old\n")
+    assert main(["evaluate", str(other), *flags]) == 1
+    assert "left out: 08: age must be a number, got 'old'" in capsys.readouterr().err
+    other.write_text("id,age,age_target\n007,31,30\n007,32,30\n")
+    assert main(["evaluate", str(other), *flags]) == 2
+    assert "id '007' is there twice" in capsys.readouterr().err
+
+
+def test_export_at_half_the_size(data, run, tmp_path):
+    out = tmp_path / "small.safetensors"
+    best = run / "best.safetensors"
+    assert main(["export", "--model", str(best), "--out", str(out), "--half"]) == 0
+    assert out.stat().st_size < 0.6 * best.stat().st_size
+    picture = data / "b" / "005.png"
+    one, other = (kdn.load_values(path)(picture)[0].values for path in (best, out))
+    np.testing.assert_allclose(one, other, atol=0.2)
+    assert kdn.load_values(out).facts["epoch"] == kdn.load_values(best).facts["epoch"]
+
+
+def test_a_name_that_no_sample_has(data, tmp_path, capsys):
+    command = ["train", "--recipe", str(data / "recipe.yaml"), "--out", str(tmp_path / "x")]
+    assert main([*command, "--labels.names", "[age]", "--quiet"]) == 2
+    said = said_of(capsys)
+    assert "labels.names age: no sample of " in said
+    assert "there is glow, bar, group" in said
+    assert main([*command, "--labels.names", "[group]", "--quiet"]) == 2
+    assert "0-000: group must be a number, got 'group 0'" in said_of(capsys)
+    assert main([*command, "--network.name", "fan", "--quiet"]) == 2
+    assert "network.name fan gives maps" in said_of(capsys)
+    shutil.rmtree(tmp_path / "x", ignore_errors=True)
