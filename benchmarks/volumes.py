@@ -158,8 +158,10 @@ def loss_of(name: str, network: Network, volumes: Volumes) -> Tensor:
     """Return the loss of a batch."""
     maps = network(volumes.images)
     if name == "mse":
-        # A sum over cells: the mean would make nearly all of it the empty background.
-        return (maps - soft_labels(volumes.landmarks)).square().sum((1, 2, 3, 4)).mean()
+        # As a share of the target's own sum of squares: a mean over cells would be next to nothing,
+        # and their sum so much that the clip of the gradient would decide.
+        target = soft_labels(volumes.landmarks)
+        return (maps - target).square().sum() / target.square().sum()
     density = density_of(name, network, maps)
     if name == "soft-argmax":
         return torch.linalg.vector_norm(density.mean - volumes.landmarks, dim=-1).sum(-1).mean()

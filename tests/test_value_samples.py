@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -145,3 +146,17 @@ def test_sources_of_their_own_for_validation(tmp_path):
         values_training_and_validation(DataRecipe(), LABELS)
     with pytest.raises(ValueError, match=r"labels\.names weight: .* there is age, score"):
         values_training_and_validation(data, LabelsRecipe(names="weight"))
+
+
+def test_labels_off_the_axis_are_refused_before_training(tmp_path):
+    table = tmp_path / "own.csv"
+    for name in "abc":
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.zeros((9, 12, 3), np.uint8))
+    table.write_text("path,weight,other\na.png,3,1\nb.png,-4,2\nc.png,10.4,\n")
+    data = DataRecipe(train=(f"table:{table}",), valid_fraction=0.4)
+    inside = LabelsRecipe(names=("weight", "other"), low=-4.0, high=10.0, step=1.0)
+    train, valid = values_training_and_validation(data, inside)
+    assert len(train) + len(valid) == 3
+    outside = LabelsRecipe(names=("other", "weight"), low=-3.0, high=9.0, step=1.0)
+    with pytest.raises(ValueError, match=r"own\.csv: 2 of 3 labels of weight .*10\.4"):
+        values_training_and_validation(data, outside)

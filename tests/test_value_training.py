@@ -254,6 +254,9 @@ def test_scores_of_another_system(data, tmp_path, capsys):
     labels.write_text("path,id,age\n007.png,007,33\n08.png,08,old\n")
     assert main(["evaluate", str(other), *flags]) == 1
     assert "left out: 08: age must be a number, got 'old'" in capsys.readouterr().err
+    other.write_text("id,age\n007,31\n08,40.5\n")  # without a column of labels
+    assert main(["evaluate", str(other), "--labels", f"table:{labels}", "--bootstrap", "0"]) == 1
+    assert re.search(r"MAE +2\.0", capsys.readouterr().out)
     other.write_text("id,age,age_target\n007,31,30\n007,32,30\n")
     assert main(["evaluate", str(other), *flags]) == 2
     assert "id '007' is there twice" in capsys.readouterr().err
@@ -281,3 +284,28 @@ def test_a_name_that_no_sample_has(data, tmp_path, capsys):
     assert main([*command, "--network.name", "fan", "--quiet"]) == 2
     assert "network.name fan gives maps" in said_of(capsys)
     shutil.rmtree(tmp_path / "x", ignore_errors=True)
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["calibrate", "--model", "MODEL", "--out", "x.safetensors"], "gives values"),
+        (["figures", "FILE", "--out", "figures"], "holds values; kdn evaluate"),
+        (["predict", "one.png", "--model", "MODEL", "--abstain", "0.2"], "--abstain is for landm"),
+        (["evaluate", "FILE", "--calibration"], "--calibration is for landmarks"),
+    ],
+)
+def test_what_is_for_landmarks_says_so(data, run, tmp_path, capsys, command, said):
+    file = tmp_path / "found.parquet"
+    source = f"table:{data / 'b' / 'labels.csv'}"
+    model = str(run / "best.safetensors")
+    assert main(["predict", "--model", model, "--data", source, "--out", str(file)]) == 0
+    capsys.readouterr()
+    named = {"MODEL": model, "FILE": str(file)}
+    assert main([named.get(part, part) for part in command]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_kdn_load_says_what_takes_values(run):
+    with pytest.raises(ValueError, match=r"not landmarks; kdn\.load_values takes it"):
+        kdn.load(run / "best.safetensors")

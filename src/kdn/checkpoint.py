@@ -124,7 +124,7 @@ def load_value_model(model: str | Path) -> tuple[ValueModel, dict[str, Any]]:
     """
     path, tensors, facts, recipe = _model_parts(model)
     if not recipe.labels.names:
-        raise ValueError(f"{path}: gives landmarks, not values")
+        raise ValueError(f"{path}: gives landmarks, not values; kdn.load takes it")
     with _its_recipe(path):
         loaded = build_value_model(recipe)
     return _filled(path, loaded, tensors), facts

@@ -62,7 +62,7 @@ def _evaluate(
         within: Of values, score the share of errors of at most this, in the label's unit.
         at_least: Of values, score by F1 which are this or more.
     """
-    if holds_values(predictions):
+    if holds_values(predictions, labelled=labels is not None):
         landmarks = {"--first-pixel": first_pixel, "--calibration": calibration}
         landmarks |= {"--decoder": decoder, "--by": by}
         refuse_for_values(predictions, landmarks)

@@ -58,10 +58,11 @@ def _predict(
     views: list[float] | None = None,
     combine: str = "mixture",
 ) -> int:
-    """Find landmarks with their densities in pictures and videos, or on labelled data.
+    """Find landmarks, or values such as an age, with their densities in pictures and videos.
 
     Args:
-        model: The model that comes with the package, or a checkpoint of kdn train.
+        model: The model that comes with the package, or a checkpoint of kdn train; one of values
+            takes pictures and labelled data, and writes tables (.parquet, .csv, .json).
         inputs: Pictures, videos, folders, patterns, a camera's number, or - for a list of files
             on standard input.
         data: Labelled data instead.
@@ -78,7 +79,7 @@ def _predict(
         detector: haar, yunet:FILE, or none for pictures that are one face (or whatever the model
             is for) each; auto is haar for faces, and nothing for whole pictures.
         overwrite: Replace .pts files and overlays of an earlier run.
-        decoder: default, argmax, quarter, mean, local_mean or mode (labelled data), of values also
+        decoder: default, argmax, quarter, mean, local_mean or mode (labelled data); of values also
             median.
         batch: Pictures, and crops, at a time.
         maps: Write the heatmaps of this many samples beside the file, for figures (labelled data).
@@ -264,7 +265,7 @@ def _device(name: str) -> torch.device:
 
 PREDICT = Command(
     _predict,
-    "find landmarks with their densities in pictures and videos, or on labelled data",
+    "find landmarks or values with their densities in pictures, videos or labelled data",
     {
         "inputs": {
             "nargs": "*",
@@ -274,7 +275,7 @@ PREDICT = Command(
         "--data": {
             "nargs": "+",
             "help": "Labelled data instead: folders of pictures with .pts files, wflw:LIST, "
-            "coco:FILE.json, synthetic:COUNT:SEED and so on.",
+            "coco:FILE.json, utkface:FOLDER, table:FILE.csv, synthetic:COUNT:SEED and so on.",
         },
         "--out": {
             "nargs": "+",

@@ -72,7 +72,7 @@ class Valued:
             if entry.kind == "image":
                 names.append(entry.name)
             else:
-                reason = entry.reason or f"a {entry.kind}, and values are told of pictures"
+                reason = entry.reason or f"values cannot be predicted from a {entry.kind} yet"
                 problems.append(f"{entry.name}: {reason}")
         given: dict[str, Any] = {}
         if boxes is not None:
@@ -80,7 +80,7 @@ class Valued:
             problems += [f"{name}: boxes of no picture" for name in unused]
         samples = self._places(estimator, names, given, detector, problems)
         if not samples:
-            raise ValueError("\n".join(["nothing was found in any picture", *problems[:10]]))
+            raise ValueError("\n".join(problems[:10]) or "no picture to look at")
         return self._finish(self._predict(estimator, samples, problems), problems)
 
     def _places(

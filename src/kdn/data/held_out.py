@@ -8,7 +8,7 @@ from pathlib import Path
 from kdn.data.sample import Sample
 from kdn.data.sources import load_samples
 from kdn.data.splits import Selection, join_samples, picture_names, split_by_picture
-from kdn.data.values import with_values
+from kdn.data.values import require_on_axis, with_values
 from kdn.markup import Markup, markup_named
 from kdn.recipe import DataRecipe, LabelsRecipe
 
@@ -51,14 +51,18 @@ def values_training_and_validation(
 
     Raises:
         FileNotFoundError: If a source is not there.
-        ValueError: If there is no source to train on, or one cannot be used or has no such values.
+        ValueError: If there is no source to train on, or one cannot be used, has no such values or
+            some that are not on the axis.
     """
     if not data.train:
         raise ValueError("data.train must name at least one source of training samples")
 
     def valued(sources: Sequence[str]) -> Selection:
         parts = [load_samples(source, None) for source in sources]
-        return join_samples([with_values(part, labels.names, None) for part in parts])
+        parts = [with_values(part, labels.names, None) for part in parts]
+        for source, part in zip(sources, parts, strict=True):
+            require_on_axis(source, part, labels)
+        return join_samples(parts)
 
     samples = valued(data.train)
     if data.valid:

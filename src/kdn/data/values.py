@@ -14,7 +14,7 @@ from kdn.data.sample import Sample
 from kdn.markup import Markup
 from kdn.recipe import AugmentRecipe, DataRecipe, LabelsRecipe
 
-__all__ = ["ValueDataset", "sample_values", "with_values"]
+__all__ = ["ValueDataset", "require_on_axis", "sample_values", "with_values"]
 
 _NONE = Markup("none", landmarks=0, flip=())
 
@@ -86,6 +86,34 @@ def with_values(
             f"an attribute; there is {there}"
         )
     return samples if rendered else kept
+
+
+def require_on_axis(source: str, samples: Sequence[Sample], labels: LabelsRecipe) -> None:
+    """Raise if a label lies off the axis that a recipe says, beyond the edge of an outer cell.
+
+    What a sequence renders is not looked at.
+
+    Args:
+        source: Where the samples are from, for the message.
+        samples: Of that source.
+        labels: The values and their axis.
+
+    Raises:
+        ValueError: If there are such labels; the message counts them and names one.
+    """
+    if not isinstance(samples, list):
+        return
+    low, high = labels.low - 0.5 * labels.step, labels.high + 0.5 * labels.step
+    for position, name in enumerate(labels.names):
+        values = np.array([sample_values(s, labels.names)[0][position] for s in samples])
+        off = np.flatnonzero((values < low) | (values > high))
+        if len(off):
+            first = off[np.argmax(np.abs(values[off] - 0.5 * (low + high)))]
+            raise ValueError(
+                f"{source}: {len(off)} of {len(samples)} labels of {name} lie off the axis of "
+                f"labels.low {labels.low:g} to labels.high {labels.high:g}, such as "
+                f"{values[first]:g} of {samples[first].id}"
+            )
 
 
 class ValueDataset(CropDataset):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -164,7 +165,8 @@ def read_values(path: str | Path) -> ValuePredictions:
     """Read predictions of values from Parquet or CSV, ours or another system's.
 
     Another system's file needs `id`, and for each value `age` the columns `age` and `age_target`
-    (the label, which may be empty); what else of ours it has is used too.
+    (the label, which may be empty); what else of ours it has is used too. Where no column has a
+    target beside it, every column of numbers is a value.
 
     Args:
         path: A file that ends in `.parquet` or `.csv`.
@@ -178,8 +180,9 @@ def read_values(path: str | Path) -> ValuePredictions:
     table, metadata = _read(path)
     columns = table.column_names
     names = metadata.get("values") or [c for c in columns if f"{c}_target" in columns]
+    names = names or [field.name for field in table.schema if _is_number(field)]
     if not names:
-        raise ValueError(f"{path}: has no values: no column X with a column X_target beside it")
+        raise ValueError(f"{path}: has no values: no column but id and path holds numbers")
     if "id" not in columns:
         raise ValueError(f"{path}: column 'id' is missing")
     parts: dict[str, Any] = {"value": _stacked(path, table, list(names))}
@@ -201,8 +204,13 @@ def read_values(path: str | Path) -> ValuePredictions:
     )
 
 
-def holds_values(path: Path) -> bool:
-    """Return whether a file holds predictions of values, by its columns, not landmarks."""
+def holds_values(path: Path, *, labelled: bool = False) -> bool:
+    """Return whether a file holds predictions of values, by its columns, not landmarks.
+
+    Args:
+        path: The file.
+        labelled: Whether its labels come from elsewhere, so that it needs no columns of targets.
+    """
     if path.suffix.lower() not in (".parquet", ".csv") or not path.is_file():
         return False
     try:
@@ -216,7 +224,15 @@ def holds_values(path: Path) -> bool:
                 columns = next(csv.reader(stream), [])
     except (OSError, ValueError, csv.Error):  # whoever reads it says what is wrong
         return False
-    return "landmarks" not in columns and any(f"{name}_target" in columns for name in columns)
+    if "landmarks" in columns or any(re.fullmatch(r"\s*[xy]_?\d+\s*", name) for name in columns):
+        return False
+    targets = any(f"{name}_target" in columns for name in columns)
+    return targets or (labelled and "id" in columns)
+
+
+def _is_number(field: pa.Field) -> bool:
+    numeric = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
+    return numeric and field.name not in ("id", "path")
 
 
 def _quantile_column(name: str, level: float) -> str:
