@@ -14,7 +14,7 @@ import argparse
 import copy
 import time
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -44,7 +44,7 @@ HEADS = {
 CROP = DataRecipe(height=128, width=128, context=0.6, cache_mib=0)
 _AUGMENT = AugmentRecipe(rotation=15, scale_low=0.9, scale_high=1.1, shift=0.02, occlusion=0)
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_SIZE = {"height": CROP.height, "width": CROP.width}
+_SIZE: dict[str, Any] = {"height": CROP.height, "width": CROP.width}
 
 
 def normalised(crops: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ class MapHeads(nn.Module):
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        options = {"landmarks": len(LANDMARKS), "stride": 4, **_SIZE}
+        options: dict[str, Any] = {"landmarks": len(LANDMARKS), "stride": 4, **_SIZE}
         heads = {name: build_head(recipe, **options) for name, recipe in HEADS.items()}
         self.heads = nn.ModuleDict(heads)
         self.names = list(heads)

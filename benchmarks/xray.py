@@ -67,7 +67,7 @@ def draw(rng: np.random.Generator) -> Xray:
     low, gain = rng.uniform(0, 600), rng.uniform(900, 3000)
     picture = np.clip(low + gain * shown, 0, 4095).astype(np.uint16)
     edge = np.array([width - 0.5, height - 0.5])
-    outside = ((points < -0.5) | (points > edge)).any(axis=1)
+    outside = np.asarray(((points < -0.5) | (points > edge)).any(axis=1))
     points = np.where(outside[:, None], np.nan, points)
     return Xray(picture, points, seen & ~hidden & ~outside, inverted)
 

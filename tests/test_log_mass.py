@@ -163,4 +163,5 @@ def test_an_interval_that_no_uniform_kernel_touches_has_no_gradient() -> None:
         assert bool(leaf.grad.isfinite().all())
     found = density.log_mass(ends[0].detach(), ends[1].detach())
     torch.where(found.isfinite(), found, 0.0).sum().backward()
+    assert logits.grad is not None
     assert bool(logits.grad.isfinite().all())

@@ -118,7 +118,7 @@ def test_exact_labels_have_the_likelihood_of_torch_s_mixture(kernels):
 def test_rounded_labels_have_the_mean_density_of_their_interval(kernels, rounding):
     head, outputs, meant = kernels()
     head.rounding = rounding
-    expected = -interval_mass(*meant, rounding)
+    expected = -interval_mass(*meant, rounding)  # pyright: ignore[reportCallIssue]
     np.testing.assert_allclose(head.loss(outputs, POINTS).detach().numpy(), expected, rtol=1e-9)
 
 
@@ -220,7 +220,7 @@ def test_a_gaussian_is_scipy_s(rounding):
     mean = 27.5 + 8.75 * outputs[:, :VALUES].numpy()
     scale = 0.25 * 8.75 * np.exp(6 * np.tanh(outputs[:, VALUES:].numpy() / 6))
     own, y = stats.norm(mean, scale), POINTS.numpy()
-    expected = own.logpdf(y)
+    expected = own.logpdf(y)  # pyright: ignore[reportAttributeAccessIssue]
     if rounding:
         # Behind the mean from the other side, where nothing cancels.
         beyond = own.sf(y - rounding / 2) - own.sf(y + rounding / 2)
@@ -290,7 +290,7 @@ def coral(seed: int = 1) -> Coral:
     head = Coral(landmarks=VALUES, grid=AXIS).double()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        head.bias += torch.randn(head.bias.shape, generator=generator, dtype=torch.float64)
+        head.bias += torch.randn(head.bias.shape, generator=generator, dtype=torch.float64)  # pyright: ignore[reportAttributeAccessIssue]
     assert bool((head.bias.diff(dim=-1) > 0).any())
     return head
 
@@ -320,7 +320,7 @@ def test_coral_counts_the_boundaries_that_are_rather_exceeded():
     # The masses of the cells are the differences of the probabilities in falling order.
     falling = -np.sort(-above, axis=-1)
     ends = [np.ones((2, VALUES, 1)), falling, np.zeros((2, VALUES, 1))]
-    masses = -np.diff(np.concatenate(ends, axis=-1), axis=-1)
+    masses = np.asarray(-np.diff(np.concatenate(ends, axis=-1), axis=-1), np.float64)
     assert (masses >= 0).all()
     np.testing.assert_allclose(density.probs.detach().numpy(), masses, atol=1e-12)
     np.testing.assert_allclose(density.probs.detach().sum(-1).numpy(), 1, atol=1e-12)

@@ -1,5 +1,6 @@
 """From attributes of samples to batches of values, and which samples are held out."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -99,7 +100,7 @@ def test_a_mirrored_picture_has_the_same_values():
 
 
 def test_variation_depends_on_seed_epoch_and_sample_alone():
-    def crops(seed: int, epoch: int, order=range(5)) -> list[torch.Tensor]:
+    def crops(seed: int, epoch: int, order: Sequence[int] = range(5)) -> list[torch.Tensor]:
         dataset = ValueDataset(
             SAMPLES, labels=LABELS, data=DATA, augment=AugmentRecipe(), seed=seed
         )

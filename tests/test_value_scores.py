@@ -92,6 +92,7 @@ def test_columns_are_scipy_s_and_scoringrules():
         np.testing.assert_allclose(got, values, rtol=1e-6, atol=1e-9, err_msg=name)
     levels = np.array(QUANTILES)
     quantiles = mean[..., None] + said[..., None] * stats.norm.ppf(levels)
+    assert predictions.quantiles is not None
     np.testing.assert_allclose(predictions.quantiles, quantiles, rtol=1e-9)
 
 

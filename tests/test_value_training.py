@@ -16,6 +16,7 @@ import yaml
 import kdn
 from kdn.checkpoint import load_value_model
 from kdn.cli import main
+from kdn.data import read_image
 from kdn.predictions.values import QUANTILES, read_values
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -196,7 +197,7 @@ def test_estimates(data, run):
     paths = [data / "a" / f"{i:03d}.png" for i in range(3)]
     several = estimator(paths, batch=2)
     assert [len(found) for found in several] == [1, 1, 1]
-    [one] = estimator(cv2.cvtColor(cv2.imread(str(paths[2])), cv2.COLOR_BGR2RGB))
+    [one] = estimator(read_image(paths[2]))
     np.testing.assert_allclose(several[2][0].values, one.values, rtol=1e-4)
     assert one.names == ("glow", "bar")
     assert one["bar"] == one.values[1]
@@ -295,7 +296,7 @@ def test_a_name_that_no_sample_has(data, tmp_path, capsys):
         (["evaluate", "FILE", "--calibration"], "--calibration is for landmarks"),
     ],
 )
-def test_what_is_for_landmarks_says_so(data, run, tmp_path, capsys, command, said):
+def test_what_is_for_landmarks_says_so(data, run, tmp_path, capsys, command: list[str], said):
     file = tmp_path / "found.parquet"
     source = f"table:{data / 'b' / 'labels.csv'}"
     model = str(run / "best.safetensors")
