@@ -15,10 +15,9 @@ from kdn.data import (
     augmented_crop,
     crop_of_box,
     warp,
-    whole_box,
 )
 from kdn.data.augment import varied_crop
-from kdn.grid import Affine
+from kdn.grid import Affine, whole_box
 from kdn.markup import Markup
 from kdn.recipe import AugmentRecipe, DataRecipe
 

@@ -88,7 +88,7 @@ class Estimator:
         images: str | Path | np.ndarray,
         boxes: Sequence[Box] | None = None,
         *,
-        detector: str | Detector = "haar",
+        detector: str | Detector = "auto",
         batch: int = 64,
     ) -> list[Estimate]: ...
 
@@ -98,7 +98,7 @@ class Estimator:
         images: list[Any] | tuple[Any, ...],
         boxes: Sequence[Sequence[Box] | None] | None = None,
         *,
-        detector: str | Detector = "haar",
+        detector: str | Detector = "auto",
         batch: int = 64,
     ) -> list[list[Estimate]]: ...
 
@@ -107,7 +107,7 @@ class Estimator:
         images: Any,
         boxes: Any = None,
         *,
-        detector: str | Detector = "haar",
+        detector: str | Detector = "auto",
         batch: int = 64,
     ) -> Any:
         """Return the estimates of one picture, or of each of several: one an object in it.

@@ -60,7 +60,7 @@ def evaluate_values(
     drawn = resample_counts(len(some), bootstrap, np.random.default_rng(seed))
     counts = np.concatenate([np.ones((1, len(some))), drawn])
     parts = [
-        _Value(predictions, position, some, counts, within, at_least)
+        _Value(predictions, predictions.target, position, some, counts, within, at_least)
         for position in range(len(predictions.names))
     ]
     sections = [(part.name, list(part.rows())) for part in parts]
@@ -128,6 +128,7 @@ class _Value:
     """One of the values, and how often each sample is drawn."""
 
     predictions: ValuePredictions
+    target: Float64[np.ndarray, "all values"]
     position: int
     some: np.ndarray
     counts: Float[np.ndarray, "replicates n"]
@@ -138,16 +139,18 @@ class _Value:
     def name(self) -> str:
         return self.predictions.names[self.position]
 
+    def _own(self, values: Float64[np.ndarray, "all values"]) -> Float64[np.ndarray, " n"]:
+        """Return one field of this value, of the samples that count."""
+        return values[self.some, self.position]
+
     def _of(self, part: str) -> Float64[np.ndarray, " n"] | None:
-        """Return a field of the samples that count, None if it is missing."""
+        """Return a field by its name, None if it is missing."""
         values = getattr(self.predictions, part)
-        return None if values is None else values[self.some, self.position]
+        return None if values is None else self._own(values)
 
     def rows(self) -> Iterator[_Row]:
         """Yield the scores: a name, a unit, the statistic and its replicates."""
-        target, value = self._of("target"), self._of("value")
-        assert target is not None
-        assert value is not None
+        target, value = self._own(self.target), self._own(self.predictions.value)
         yield "MAE", "", mean_absolute_error(target, value, self.counts)
         yield "bias", "", self._mean(value - target)
         if self.within is not None:

@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["Affine", "Grid"]
+__all__ = ["Affine", "Grid", "whole_box"]
 
 
 @dataclass(frozen=True)
@@ -391,3 +391,17 @@ class Affine:
                 f"got shape {tuple(like.shape)}"
             )
         return (*batch, *(1,) * (leading - len(batch)))
+
+
+def whole_box(picture: tuple[int, int]) -> tuple[float, float, float, float]:
+    """Return the box of a whole picture, from edge to edge: `(−½, −½, W − ½, H − ½)`.
+
+    Args:
+        picture: Height and width, image pixels.
+
+    Example:
+        >>> whole_box((180, 300))
+        (-0.5, -0.5, 299.5, 179.5)
+    """
+    height, width = picture
+    return -0.5, -0.5, width - 0.5, height - 0.5

@@ -137,8 +137,8 @@ class Valued:
 def _listing(found: ValuePredictions) -> str:
     """Return predictions as lines: the value, its deviation and its 90 % interval."""
     low, high = (QUANTILES.index(level) for level in (0.05, 0.95))
-    assert found.quantiles is not None
-    assert found.deviation is not None
+    if found.quantiles is None or found.deviation is None:
+        raise ValueError("found must have quantiles and deviations to be listed, got none")
     lines = []
     for row in range(min(len(found), _SHOWN)):
         said = [

@@ -15,7 +15,7 @@ from kdn.data.disfa import DISFA_UNITS, read_disfa
 from kdn.data.dlib import read_dlib
 from kdn.data.fgnet import read_fgnet
 from kdn.data.fitted import read_300wlp, read_aflw2000
-from kdn.data.framing import Framing, whole_box
+from kdn.data.framing import Framing
 from kdn.data.held_out import (
     held_out_samples,
     training_and_validation,
@@ -83,6 +83,5 @@ __all__ = [
     "training_and_validation",
     "values_training_and_validation",
     "warp",
-    "whole_box",
     "with_values",
 ]

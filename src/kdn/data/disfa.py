@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from kdn.coordinates import as_coordinate
-from kdn.data.entries import labelled, read_entries, settle, whole_box
+from kdn.data.entries import box_of_picture, labelled, read_entries, settle
 from kdn.data.pts import PICTURE_SUFFIXES
 from kdn.data.sample import Sample
 
@@ -64,7 +64,7 @@ def read_disfa(folder: Path, *, problems: list[str] | None = None) -> list[Sampl
             f"{place}/{subject}/{picture.name}",
             picture,
             np.zeros((0, 2)),
-            bbox=whole_box(picture),
+            bbox=box_of_picture(picture),
             picture=f"disfa/{subject}",
             attributes={**units, "subject": subject, "frame": float(frame)},
         )

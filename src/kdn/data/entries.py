@@ -11,10 +11,11 @@ import numpy as np
 from jaxtyping import Bool, Float64, UInt8
 
 from kdn.data.sample import Box, Sample, tight_box
+from kdn.grid import whole_box
 from kdn.images import image_size
 from kdn.markup import Markup
 
-__all__ = ["Faces", "labelled", "pictures_folder", "read_entries", "settle", "whole_box"]
+__all__ = ["Faces", "box_of_picture", "labelled", "pictures_folder", "read_entries", "settle"]
 
 Entry = TypeVar("Entry")
 
@@ -140,18 +141,17 @@ def labelled(
     )
 
 
-def whole_box(image: Path) -> Box:
-    """Return the box that is a whole picture, `(−½, −½, width − ½, height − ½)`.
+def box_of_picture(image: Path) -> Box:
+    """Return the box that is a whole picture (`kdn.grid.whole_box`), image pixels.
 
-    Convention: image pixels of the picture turned upright, the first pixel's centre is 0. Of the
-    file only the header is read, where it says enough (`image_size`).
+    The picture is turned upright. Of the file only the header is read, where it says enough
+    (`image_size`).
 
     Raises:
         FileNotFoundError: If there is no such picture.
         ValueError: If it is none.
     """
-    height, width = image_size(image)
-    return -0.5, -0.5, width - 0.5, height - 0.5
+    return whole_box(image_size(image))
 
 
 class Faces:

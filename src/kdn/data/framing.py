@@ -7,24 +7,10 @@ from dataclasses import dataclass
 
 from kdn.data.crop import square_of_box
 from kdn.data.sample import Box, Sample
-from kdn.grid import Affine
+from kdn.grid import Affine, whole_box
 from kdn.recipe import CropRule, DataRecipe
 
-__all__ = ["Framing", "whole_box"]
-
-
-def whole_box(picture: tuple[int, int]) -> Box:
-    """Return the box of a whole picture, from edge to edge: `(−½, −½, W − ½, H − ½)`.
-
-    Args:
-        picture: Height and width, image pixels.
-
-    Example:
-        >>> whole_box((180, 300))
-        (-0.5, -0.5, 299.5, 179.5)
-    """
-    height, width = picture
-    return -0.5, -0.5, width - 0.5, height - 0.5
+__all__ = ["Framing"]
 
 
 @dataclass(frozen=True)

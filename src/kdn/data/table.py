@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from kdn.coordinates import as_coordinate, shown
-from kdn.data.entries import Faces, labelled, pictures_folder, read_entries, whole_box
+from kdn.data.entries import Faces, box_of_picture, labelled, pictures_folder, read_entries
 from kdn.data.sample import Box, Sample
 from kdn.markup import Markup
 
@@ -134,7 +134,7 @@ class _Columns:
             visible = np.array([_flag(row[f"visible{i}"]) for i in range(self.count)])
         box = self._box(row) if self.box else None
         if box is None and not self.count:
-            box = whole_box(faces.path(picture))
+            box = box_of_picture(faces.path(picture))
         return labelled(
             str(row.get("id") or "").strip() or own,
             faces.path(picture),

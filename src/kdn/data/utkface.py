@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kdn.data.entries import labelled, read_entries, whole_box
+from kdn.data.entries import box_of_picture, labelled, read_entries
 from kdn.data.pts import PICTURE_SUFFIXES
 from kdn.data.sample import Sample
 
@@ -47,7 +47,7 @@ def read_utkface(folder: Path, *, problems: list[str] | None = None) -> list[Sam
             name,
             picture,
             np.zeros((0, 2)),
-            bbox=whole_box(picture),
+            bbox=box_of_picture(picture),
             picture=name,
             attributes=_attributes(picture.name),
         )

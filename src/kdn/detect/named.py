@@ -8,6 +8,7 @@ from jaxtyping import UInt8
 from kdn.detect.detection import Detection, Detector
 from kdn.detect.haar import HAAR_BOX, HaarDetector
 from kdn.detect.yunet import YuNetDetector
+from kdn.grid import whole_box
 from kdn.recipe import CropRule
 
 __all__ = ["WholePicture", "detector_for", "detector_named", "whole_picture"]
@@ -37,8 +38,7 @@ def whole_picture(image: UInt8[np.ndarray, "height width 3"]) -> list[Detection]
         >>> whole_picture(np.zeros((180, 300, 3), np.uint8))[0].bbox
         (-0.5, -0.5, 299.5, 179.5)
     """
-    height, width = image.shape[:2]
-    return [Detection((-0.5, -0.5, width - 0.5, height - 0.5), 1.0)]
+    return [Detection(whole_box(image.shape[:2]), 1.0)]
 
 
 def detector_for(name: str, crop: CropRule) -> Detector:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float64
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -44,7 +43,7 @@ def values_figure(predictions: ValuePredictions, *, bootstrap: int = 200, seed: 
             raise ValueError(f"predictions must have a column of {name} to be drawn, got none")
     new, axes = figure(2, 2, width=4.6, height=3.7)
     rng = np.random.default_rng(seed)
-    _pit(axes[0, 0], predictions, resample_counts(len(predictions), bootstrap, rng))
+    _pit(axes[0, 0], predictions, bootstrap, rng)
     _coverage(axes[0, 1], predictions)
     _errors(axes[1, 0], predictions)
     _intervals(axes[1, 1], predictions, rng)
@@ -56,21 +55,20 @@ def values_figure(predictions: ValuePredictions, *, bootstrap: int = 200, seed: 
 
 def _column(predictions: ValuePredictions, part: str, position: int) -> np.ndarray:
     """Return a field of one value, of the samples that have its label."""
-    assert predictions.target is not None
-    return getattr(predictions, part)[~np.isnan(predictions.target[:, position]), position]
+    labelled = ~np.isnan(np.asarray(predictions.target)[:, position])
+    return getattr(predictions, part)[labelled, position]
 
 
 def _pit(
-    axes: Axes, predictions: ValuePredictions, counts: Float64[np.ndarray, "replicates n"]
+    axes: Axes, predictions: ValuePredictions, bootstrap: int, rng: np.random.Generator
 ) -> None:
     """Draw the histogram of the PIT of the first value."""
-    assert predictions.cdf_low is not None
-    assert predictions.cdf_high is not None
-    ends = predictions.cdf_low[:, 0], predictions.cdf_high[:, 0]
+    ends = _column(predictions, "cdf_low", 0), _column(predictions, "cdf_high", 0)
     shares = _BINS * pit_histogram(*ends, _BINS)[0]
     middles = (np.arange(_BINS) + 0.5) / _BINS
     axes.bar(middles, shares, width=0.94 / _BINS, color=COLOURS[0], alpha=0.75)
-    if len(counts):
+    if bootstrap:
+        counts = resample_counts(len(ends[0]), bootstrap, rng)
         drawn = _BINS * pit_histogram(*ends, _BINS, counts)
         low, high = np.nanquantile(drawn, [0.025, 0.975], axis=0)
         axes.vlines(middles, low, high, color="black", lw=0.9)
