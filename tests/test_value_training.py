@@ -4,6 +4,9 @@ import csv
 import json
 import re
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -12,12 +15,15 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 
 import kdn
 from kdn.checkpoint import load_value_model
 from kdn.cli import main
 from kdn.data import read_image
 from kdn.predictions.values import QUANTILES, read_values
+from kdn.recipe import Recipe
+from kdn.train import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -310,3 +316,19 @@ def test_what_is_for_landmarks_says_so(data, run, tmp_path, capsys, command: lis
 def test_kdn_load_says_what_takes_values(run):
     with pytest.raises(ValueError, match=r"not landmarks; kdn\.load_values takes it"):
         kdn.load(run / "best.safetensors")
+
+
+def test_a_killed_run_resumes_to_the_same_bits(run, tmp_path):
+    recipe, out = tmp_path / "recipe.json", tmp_path / "run"
+    recipe.write_text((run / "recipe.json").read_text())
+    script = str(Path(__file__).with_name("killed_training.py"))
+    command = [sys.executable, script, str(recipe), str(out), "before _one_step", "21"]
+    killed = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert len(log_of(out)) == 2
+    train(Recipe.of_dict(json.loads(recipe.read_text())), out, resume=True, quiet=True)
+    assert log_of(out) == log_of(run)
+    for name in ("last", "best"):
+        one, other = (load_file(place / f"{name}.safetensors") for place in (out, run))
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[key], other[key]) for key in one), name
