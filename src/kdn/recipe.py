@@ -246,9 +246,7 @@ class HeadRecipe:
     learn_bandwidth: Literal["fixed", "landmark", "map"] | None = None
     refine: Literal[1, 2, 4] | None = None
     offset_limit: float = 1.5
-    decoder: Literal["default", "argmax", "quarter", "mean", "local_mean", "mode", "median"] = (
-        "default"
-    )
+    decoder: Decoder = "default"
 
     def __post_init__(self) -> None:
         _require_choices(self, "head")
