@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from ambiguous import PIXELS, TITLES, load, pixel_masses, rows_of
 from ambiguous_training import CROP, LANDMARKS, densities, faces
 from kdn.data import CropDataset, Sample
+from kdn.data.markup import FACE68
 from kdn.grid import Affine
-from kdn.markup import FACE68
 from kdn.recipe import AugmentRecipe
 
 _VARIED = AugmentRecipe(

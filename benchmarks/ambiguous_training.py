@@ -21,11 +21,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdn.data import CropDataset, SyntheticFaces
+from kdn.data.markup import FACE68
 from kdn.density import GaussianDensity, KernelDensity
 from kdn.grid import Affine
-from kdn.heads import Head, build_head
-from kdn.markup import FACE68
-from kdn.networks import FAN, ResNet
+from kdn.models.heads import Head, build_head
+from kdn.models.networks import FAN, ResNet
 from kdn.recipe import AugmentRecipe, DataRecipe, HeadRecipe, OptimiseRecipe
 from kdn.train.average import update_average
 from kdn.train.schedule import rate_at

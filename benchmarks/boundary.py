@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdn.boundary import boundary_map, contour_curve, ridge
-from kdn.checkpoint import load_model
 from kdn.data import CropDataset, SyntheticFaces
+from kdn.data.markup import FACE68
 from kdn.density import GaussianDensity, KernelDensity
-from kdn.markup import FACE68
+from kdn.models.checkpoint import load_model
+from kdn.predict.boundary import boundary_map, contour_curve, ridge
 
 JAW = tuple(range(17))
 _EDGES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)

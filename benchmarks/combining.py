@@ -20,13 +20,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from kdn.checkpoint import load_model
 from kdn.data import Sample, join_samples, load_samples, split_by_picture
 from kdn.density import MixtureDensity, mixture, product
 from kdn.density.lattice import rows_of
-from kdn.heads import mirror_average
-from kdn.metrics import interval, resample_counts
-from kdn.views import View, densities_of_views
+from kdn.evaluate import interval, resample_counts
+from kdn.models.checkpoint import load_model
+from kdn.models.heads import mirror_average
+from kdn.predict.ensemble import View, densities_of_views
 
 BATCH = 8
 

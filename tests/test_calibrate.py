@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 
-from kdn.calibrate import calibrate
-from kdn.checkpoint import load_model, save_model
 from kdn.cli.main import main
 from kdn.data import SyntheticFaces, held_out_samples, load_samples, picture_names
-from kdn.landmarker import load
-from kdn.model import build_model
-from kdn.predict import predict
+from kdn.models.checkpoint import load_model, save_model
+from kdn.models.model import build_model
+from kdn.predict.columns import predict
+from kdn.predict.predictor import load
 from kdn.predictions import read_predictions
 from kdn.recipe import DataRecipe, HeadRecipe, NetworkRecipe, Recipe
+from kdn.train.calibrate import calibrate
 
 DATA = DataRecipe(train=("synthetic:40:3",), valid_fraction=0.25, height=32, width=48)
 SMALL = NetworkRecipe(features=8, depth=1)

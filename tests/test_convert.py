@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from kdn.cli import main
-from kdn.convert import convert
 from kdn.data import (
     Sample,
     SyntheticFaces,
@@ -19,8 +18,9 @@ from kdn.data import (
     read_table,
     tight_box,
 )
-from kdn.images import image_size
-from kdn.markup import FACE68, Markup
+from kdn.data.convert import convert
+from kdn.data.images import image_size
+from kdn.data.markup import FACE68, Markup
 
 FIVE = Markup(
     name="five",

@@ -19,8 +19,8 @@ from kdn.data import (
     load_samples,
     read_image,
 )
+from kdn.data.markup import FACE68, Markup
 from kdn.grid import Affine
-from kdn.markup import FACE68, Markup
 from kdn.recipe import AugmentRecipe, DataRecipe
 from unchecked import load
 

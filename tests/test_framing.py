@@ -17,8 +17,8 @@ from kdn.data import (
     warp,
 )
 from kdn.data.augment import varied_crop
+from kdn.data.markup import Markup
 from kdn.grid import Affine, whole_box
-from kdn.markup import Markup
 from kdn.recipe import AugmentRecipe, DataRecipe
 
 BOX = (10.0, 20.0, 40.0, 68.0)  # 30 wide, 48 high

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from kdn.data import picture_names, read_ibug, read_pts
+from kdn.data.markup import FACE68, Markup
 from kdn.data.sample import read_image
-from kdn.markup import FACE68, Markup
 
 THREE = Markup(name="three", landmarks=3, flip=(1, 0, 2))
 HEADER = "version: 1\nn_points: 3\n{\n1.5 2.5\n10 20\n7 1e1\n}\n"

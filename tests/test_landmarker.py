@@ -8,13 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
-from kdn.checkpoint import save_model
 from kdn.data import CropDataset, Sample, SyntheticFaces
-from kdn.detect import Detection
-from kdn.faces import face_score
-from kdn.landmarker import Landmarker, load
-from kdn.model import build_model
-from kdn.predict import predict
+from kdn.models.checkpoint import save_model
+from kdn.models.model import build_model
+from kdn.predict.columns import predict
+from kdn.predict.detect import Detection
+from kdn.predict.face import face_score
+from kdn.predict.predictor import Landmarker, load
 from kdn.recipe import DataRecipe, HeadRecipe, NetworkRecipe, Recipe
 
 RECIPE = Recipe(
@@ -302,8 +302,8 @@ def test_boxes_of_other_things_are_asked_for(monkeypatch):
         model(picture)
     (face,) = model(picture, detector="none")
     assert face.bbox == (-0.5, -0.5, picture.shape[1] - 0.5, picture.shape[0] - 0.5)
-    monkeypatch.setattr("kdn.landmarker.can_follow", lambda face: True)
-    monkeypatch.setattr("kdn.landmarker.poor_crop", lambda face, context: True)
+    monkeypatch.setattr("kdn.predict.predictor.can_follow", lambda face: True)
+    monkeypatch.setattr("kdn.predict.predictor.poor_crop", lambda face, context: True)
     box = boxes_of(1)[1]
     (moved,) = model(picture, [box], again=True)
     assert moved.bbox != box

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kdn.data import load_samples, picture_names, read_merl_rav
-from kdn.markup import FACE68, Markup
+from kdn.data.markup import FACE68, Markup
 
 FIVE = Markup(name="five", landmarks=5, flip=(1, 0, 2, 4, 3))
 

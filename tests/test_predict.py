@@ -12,8 +12,8 @@ import torch
 import kdn
 from kdn.data import CropDataset, Sample, SyntheticFaces, read_ibug
 from kdn.density import peak_mass
-from kdn.model import LandmarkModel, build_model
-from kdn.predict import predict
+from kdn.models.model import LandmarkModel, build_model
+from kdn.predict.columns import predict
 from kdn.predictions import AREA_LEVELS, Predictions
 from kdn.recipe import DataRecipe, HeadRecipe, NetworkRecipe, Recipe
 

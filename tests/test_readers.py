@@ -21,7 +21,7 @@ from kdn.data import (
     read_wflw,
     source_markup,
 )
-from kdn.markup import FACE68, XM2VTS68, Markup
+from kdn.data.markup import FACE68, XM2VTS68, Markup
 from labels_by_hand import picture, shape
 
 FIVE = Markup(name="five", landmarks=5, flip=(1, 0, 2, 4, 3))

@@ -11,18 +11,18 @@ import pytest
 import torch
 
 import kdn
-from kdn.checkpoint import save_model
 from kdn.cli import main
 from kdn.data import SyntheticFaces, crop_of_box, warp
+from kdn.data.markup import FACE68
 from kdn.density import MappedDensity, MixtureDensity, ProductDensity
 from kdn.grid import Affine
-from kdn.heads import mirror_average, turned_back
-from kdn.landmarker import Landmarker
-from kdn.markup import FACE68
-from kdn.model import LandmarkModel, build_model
-from kdn.overlay import draw_faces
+from kdn.models.checkpoint import save_model
+from kdn.models.heads import mirror_average, turned_back
+from kdn.models.model import LandmarkModel, build_model
+from kdn.predict.ensemble import View, densities_of_views, views_of
+from kdn.predict.overlay import draw_faces
+from kdn.predict.predictor import Landmarker
 from kdn.recipe import DataRecipe, HeadRecipe, NetworkRecipe, Recipe
-from kdn.views import View, densities_of_views, views_of
 
 FACES = SyntheticFaces(2, seed=4, size=(130, 150))
 PICTURES, BOXES = [face.read() for face in FACES], [face.bbox for face in FACES]

@@ -6,12 +6,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from kdn.calibrate import recalibrations
-from kdn.checkpoint import load_model, save_model
 from kdn.cli.command import Command
 from kdn.data import held_out_samples
 from kdn.models import model_path
-from kdn.recalibration import PARTS
+from kdn.models.checkpoint import load_model, save_model
+from kdn.models.recalibration import PARTS
+from kdn.train.calibrate import recalibrations
 
 __all__ = ["CALIBRATE"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kdn.checkpoint import load_model, load_value_model, names_of_values, save_model
 from kdn.cli.command import Command
 from kdn.models import model_path
+from kdn.models.checkpoint import load_model, load_value_model, names_of_values, save_model
 
 __all__ = ["EXPORT"]
 

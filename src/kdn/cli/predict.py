@@ -14,20 +14,20 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from kdn.annotate import Drawing, annotate
-from kdn.boxes import match_boxes, read_boxes
-from kdn.checkpoint import names_of_values
 from kdn.cli.command import Command
 from kdn.cli.labelled import Labelled
 from kdn.cli.listing import Listing
 from kdn.cli.valued import Valued
-from kdn.data.pts import PICTURE_SUFFIXES
-from kdn.detect import detector_for
-from kdn.faces import Face, length_of
-from kdn.inputs import Input, expand_inputs
-from kdn.landmarker import load
-from kdn.outputs import Output, OutputNames, Summary, open_output
-from kdn.overlay import draw_faces
+from kdn.data.formats.pts import PICTURE_SUFFIXES
+from kdn.models.checkpoint import names_of_values
+from kdn.predict.annotate import Drawing, annotate
+from kdn.predict.boxes import match_boxes, read_boxes
+from kdn.predict.detect import detector_for
+from kdn.predict.face import Face, length_of
+from kdn.predict.inputs import Input, expand_inputs
+from kdn.predict.outputs import Output, OutputNames, Summary, open_output
+from kdn.predict.overlay import draw_faces
+from kdn.predict.predictor import load
 
 __all__ = ["PREDICT"]
 

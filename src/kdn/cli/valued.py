@@ -10,14 +10,14 @@ from typing import Any
 
 from tqdm import tqdm
 
-from kdn.boxes import match_boxes, read_boxes
 from kdn.data import Sample, attribute_columns, join_samples, load_samples
-from kdn.detect import detector_for
-from kdn.estimator import Estimator, load_values, sample_of_place
-from kdn.images import as_rgb
-from kdn.inputs import expand_inputs
-from kdn.places import places_of
-from kdn.predict_values import predict_values
+from kdn.data.images import as_rgb
+from kdn.predict.boxes import match_boxes, read_boxes
+from kdn.predict.detect import detector_for
+from kdn.predict.estimator import Estimator, load_values, sample_of_place
+from kdn.predict.inputs import expand_inputs
+from kdn.predict.places import places_of
+from kdn.predict.value_columns import predict_values
 from kdn.predictions.values import QUANTILES, ValuePredictions, require_kind, write_values
 
 __all__ = ["Valued"]

@@ -21,9 +21,9 @@ from kdn.data.augment import (
 )
 from kdn.data.crop import warp
 from kdn.data.framing import Framing
+from kdn.data.markup import Markup
 from kdn.data.sample import Sample
 from kdn.grid import Affine
-from kdn.markup import Markup
 from kdn.recipe import AugmentRecipe, DataRecipe
 
 __all__ = ["CropDataset", "init_worker", "read_batches"]

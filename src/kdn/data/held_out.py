@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from kdn.data.formats.sources import load_samples
+from kdn.data.markup import Markup, markup_named
 from kdn.data.sample import Sample
-from kdn.data.sources import load_samples
-from kdn.data.splits import Selection, join_samples, picture_names, split_by_picture
+from kdn.data.split import Selection, join_samples, picture_names, split_by_picture
 from kdn.data.values import require_on_axis, with_values
-from kdn.markup import Markup, markup_named
 from kdn.recipe import DataRecipe, LabelsRecipe
 
 __all__ = ["held_out_samples", "training_and_validation", "values_training_and_validation"]

@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float64
 from torch import Tensor
 
 from kdn.data.dataset import CropDataset
+from kdn.data.markup import Markup
 from kdn.data.sample import Sample
-from kdn.markup import Markup
 from kdn.recipe import AugmentRecipe, DataRecipe, LabelsRecipe
 
 __all__ = ["ValueDataset", "require_on_axis", "sample_values", "with_values"]

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from kdn.checkpoint import load_model
 from kdn.data import CropDataset, Sample
-from kdn.model import LandmarkModel, build_model
+from kdn.models.checkpoint import load_model
+from kdn.models.model import LandmarkModel, build_model
 from kdn.recipe import Recipe
 from kdn.train import kept_path
 

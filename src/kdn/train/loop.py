@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer, RMSprop
 from torch.utils.data import DataLoader
 
-from kdn.checkpoint import read_state, save_model, write_state
 from kdn.data import CropDataset, init_worker
-from kdn.files import replacing
-from kdn.model import load_initial_weights
-from kdn.picture_model import PictureModel
+from kdn.data.paths import replacing
+from kdn.models.checkpoint import read_state, save_model, write_state
+from kdn.models.model import load_initial_weights
+from kdn.models.picture_model import PictureModel
 from kdn.recipe import Recipe
 from kdn.train.average import update_average
 from kdn.train.report import Report

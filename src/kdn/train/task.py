@@ -16,12 +16,12 @@ from kdn.data import (
     training_and_validation,
     values_training_and_validation,
 )
-from kdn.markup import markup_named
-from kdn.model import LandmarkModel, build_model
-from kdn.picture_model import PictureModel
+from kdn.data.markup import markup_named
+from kdn.models.model import LandmarkModel, build_model
+from kdn.models.picture_model import PictureModel
+from kdn.models.value_model import ValueModel, build_value_model
 from kdn.recipe import AugmentRecipe, Recipe
 from kdn.train.validate import validate, validate_values
-from kdn.value_model import ValueModel, build_value_model
 
 __all__ = ["LandmarkTask", "Task", "ValueTask", "task_of"]
 

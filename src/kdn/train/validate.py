@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from kdn.heads import rounded_log_prob
-from kdn.model import LandmarkModel
-from kdn.value_model import ValueModel
+from kdn.models.heads import rounded_log_prob
+from kdn.models.model import LandmarkModel
+from kdn.models.value_model import ValueModel
 
 __all__ = ["validate", "validate_values"]
 
