@@ -24,17 +24,20 @@ from kdn.data.formats.table import read_table
 from kdn.data.formats.utkface import read_utkface
 from kdn.data.formats.wflw import read_wflw
 from kdn.data.framing import Framing
-from kdn.data.held_out import (
-    held_out_samples,
-    training_and_validation,
-    values_training_and_validation,
+from kdn.data.held_out import held_out_samples, training_and_validation
+from kdn.data.labels import (
+    Labels,
+    PointLabels,
+    ScalarLabels,
+    labels_of,
+    labels_of_metadata,
+    sample_scalars,
 )
 from kdn.data.sample import Sample, attribute_columns, read_image, tight_box
 from kdn.data.split import Selection, join_samples, picture_names, split_by_picture
 from kdn.data.synthetic.expressions import SyntheticExpressions
 from kdn.data.synthetic.faces import SyntheticFaces
 from kdn.data.synthetic.occluders import Occluded
-from kdn.data.values import ValueDataset, sample_values, with_values
 
 __all__ = [
     "DISFA_UNITS",
@@ -43,12 +46,14 @@ __all__ = [
     "CropDataset",
     "Format",
     "Framing",
+    "Labels",
     "Occluded",
+    "PointLabels",
     "Sample",
+    "ScalarLabels",
     "Selection",
     "SyntheticExpressions",
     "SyntheticFaces",
-    "ValueDataset",
     "attribute_columns",
     "augment_pixels",
     "augmented_crop",
@@ -57,6 +62,8 @@ __all__ = [
     "held_out_samples",
     "init_worker",
     "join_samples",
+    "labels_of",
+    "labels_of_metadata",
     "load_samples",
     "occluded",
     "picture_names",
@@ -76,14 +83,12 @@ __all__ = [
     "read_table",
     "read_utkface",
     "read_wflw",
-    "sample_values",
+    "sample_scalars",
     "source_forms",
     "source_markup",
     "source_place",
     "split_by_picture",
     "tight_box",
     "training_and_validation",
-    "values_training_and_validation",
     "warp",
-    "with_values",
 ]
