@@ -18,7 +18,7 @@ from kdn.cli.command import Command
 from kdn.cli.labelled import Labelled
 from kdn.cli.listing import Listing
 from kdn.cli.valued import Valued
-from kdn.data.formats.pts import PICTURE_SUFFIXES
+from kdn.data.images import PICTURE_SUFFIXES
 from kdn.models.checkpoint import load_model, load_saved
 from kdn.models.value_model import ValueModel
 from kdn.predict.annotate import Drawing, annotate
