@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from kdn.data import CropDataset, Sample, SyntheticFaces
+from kdn.data import CropDataset, PointLabels, Sample, SyntheticFaces
 from kdn.models.checkpoint import save_model
 from kdn.models.model import build_model
 from kdn.predict.columns import predict
@@ -235,7 +235,9 @@ def test_boxes_for_each_picture(model):
 def test_the_crop_is_the_one_that_was_trained_on(model):
     """Through the dataset, whose crops training sees."""
     sample = FACES[2]
-    data = CropDataset([sample], markup=model.markup, data=RECIPE.data, augment=None, seed=0)
+    data = CropDataset(
+        [sample], labels=PointLabels(model.markup), data=RECIPE.data, augment=None, seed=0
+    )
     with torch.no_grad():
         expected = model.model.density(data[0]["image"][None], mirror=True).mean[0]
     (face,) = model(sample.read(), [sample.bbox], again=False)

@@ -18,7 +18,7 @@ from kdn.cli.command import Command
 from kdn.cli.labelled import Labelled
 from kdn.cli.listing import Listing
 from kdn.cli.valued import Valued
-from kdn.data.formats.pts import PICTURE_SUFFIXES
+from kdn.data.images import PICTURE_SUFFIXES
 from kdn.models.checkpoint import names_of_values
 from kdn.predict.annotate import Drawing, annotate
 from kdn.predict.boxes import match_boxes, read_boxes

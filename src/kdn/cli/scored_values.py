@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from kdn.data import join_samples, load_samples, sample_values
+from kdn.data import join_samples, load_samples, sample_scalars
 from kdn.data.paths import replacing
 from kdn.evaluate.scalars import evaluate_values
 from kdn.predictions import Predictions, read_predictions, write_predictions
@@ -110,7 +110,7 @@ def _with_labels(
         if sample.id in rows:
             known += 1
             try:
-                target[rows[sample.id]] = sample_values(sample, given.names)[0]
+                target[rows[sample.id]] = sample_scalars(sample, given.names)
             except ValueError as error:
                 problems.append(str(error))
     if not known and len(samples):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from kdn.data import CropDataset, Sample, read_batches
+from kdn.data import CropDataset, PointLabels, Sample, read_batches
 from kdn.data.markup import facts_of_markup
 from kdn.density import GaussianDensity, KernelDensity, MappedDensity
 from kdn.grid import Affine, Grid
@@ -70,7 +70,7 @@ def predict(
             f"decoder must be default or one of {', '.join(_DECODERS)}, got {decoder!r}"
         )
     dataset = CropDataset(
-        samples, markup=model.markup, data=model.recipe.data, augment=None, seed=0
+        samples, labels=PointLabels(model.markup), data=model.recipe.data, augment=None, seed=0
     )
     rows: list[dict[str, np.ndarray]] = []
     names: list[tuple[str, str, tuple[float, ...]]] = []
@@ -158,8 +158,8 @@ def _columns(
     )
     columns["uncertainty"] = in_image.uncertainty_length
     columns["entropy"] = in_image.entropy()
-    points, valid = inputs["landmarks"].to(device), inputs["valid"]
-    target = crop_to_image.points(inputs["landmarks"].double())
+    points, valid = inputs["target"].to(device), inputs["valid"]
+    target = crop_to_image.points(inputs["target"].double())
     log_prob = crop_to_image.log_densities(density.log_prob(points).double().cpu())
     missing = ~valid
     columns["target"] = target.masked_fill(missing.unsqueeze(-1), torch.nan)
@@ -216,7 +216,7 @@ def _maps(density: KernelDensity, inputs: dict[str, Tensor], count: int) -> dict
     return {
         "crops": inputs["image"].permute(0, 2, 3, 1)[:count].numpy(),
         "log_probs": log_masses.clamp(min=-6e4).half().cpu().numpy(),
-        "target": inputs["landmarks"].masked_fill(missing, torch.nan)[:count].numpy(),
+        "target": inputs["target"].masked_fill(missing, torch.nan)[:count].numpy(),
         "visible": inputs["visible"][:count].numpy(),
     }
 

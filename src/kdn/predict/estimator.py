@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from kdn.data import Sample, ValueDataset
+from kdn.data import CropDataset, Sample, labels_of
 from kdn.data.images import as_rgb
 from kdn.density import KernelDensity, LaplaceDensity
 from kdn.density.lattice import rows_of
@@ -152,7 +152,8 @@ class Estimator:
     def _estimates(self, samples: list[Sample], places: list[Place]) -> list[Estimate]:
         """Return the estimate of each sample."""
         model, data = self.model, self.model.recipe.data
-        dataset = ValueDataset(samples, labels=model.recipe.labels, data=data, augment=None, seed=0)
+        labels = labels_of(model.recipe)
+        dataset = CropDataset(samples, labels=labels, data=data, augment=None, seed=0)
         crops = default_collate([dataset[i]["image"] for i in range(len(dataset))])
         with torch.no_grad():
             outputs = model(crops.to(model.mean.device))[-1].double()

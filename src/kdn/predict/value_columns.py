@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from kdn.data import Sample, ValueDataset, read_batches, sample_values
+from kdn.data import CropDataset, Sample, labels_of, read_batches
 from kdn.density import KernelDensity, LaplaceDensity
 from kdn.models.heads import Head, rounded_log_prob
 from kdn.models.value_model import ValueModel
@@ -46,8 +46,8 @@ def predict_values(
     Raises:
         ValueError: If no sample is left, or there is no such decoder.
     """
-    recipe = model.recipe
-    dataset = ValueDataset(samples, labels=recipe.labels, data=recipe.data, augment=None, seed=0)
+    recipe, known = model.recipe, labels_of(model.recipe)
+    dataset = CropDataset(samples, labels=known, data=recipe.data, augment=None, seed=0)
     rows: list[dict[str, np.ndarray]] = []
     done: list[Sample] = []
     for chunk, items in read_batches(dataset, batch, problems):
@@ -56,7 +56,7 @@ def predict_values(
         with torch.no_grad():
             outputs = model(inputs["image"].to(device))[-1].double()
             # From the samples, since those of the batch are rounded to float32.
-            labels = np.stack([sample_values(sample, model.names)[0] for sample in chunk])
+            labels = np.stack([known.target(sample)[0] for sample in chunk])
             target = torch.from_numpy(labels).to(device)
             rows.append(columns_of_values(model.head, outputs, target, decoder))
         done += chunk

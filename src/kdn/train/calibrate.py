@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from kdn.data import CropDataset, Sample, read_batches
+from kdn.data import CropDataset, PointLabels, Sample, read_batches
 from kdn.density import GaussianDensity, KernelDensity
 from kdn.models.model import LandmarkModel
 from kdn.models.recalibration import (
@@ -133,7 +133,9 @@ class _Outputs:
     ) -> _Outputs:
         """Return the outputs of all samples that can be read."""
         data, device = model.recipe.data, model.mean.device
-        dataset = CropDataset(samples, markup=model.markup, data=data, augment=None, seed=0)
+        dataset = CropDataset(
+            samples, labels=PointLabels(model.markup), data=data, augment=None, seed=0
+        )
         rows = []
         for _, items in read_batches(dataset, batch, problems):
             inputs = default_collate(items)
@@ -141,7 +143,7 @@ class _Outputs:
             with torch.no_grad():
                 outputs = model(crops)[-1].cpu()
                 mirrored = model(crops.flip(-1))[-1].cpu() if mirror else None
-            rows.append((outputs, mirrored, inputs["landmarks"], inputs["valid"]))
+            rows.append((outputs, mirrored, inputs["target"], inputs["valid"]))
         if not any(bool(valid.any()) for *_, valid in rows):
             raise ValueError("samples must hold at least one that can be read and has a label")
         return cls(model, rows)

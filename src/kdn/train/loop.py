@@ -282,7 +282,7 @@ def _one_step(run: _Run, batch: dict[str, Tensor], rate: float, step: int) -> Te
     device = run.fabric.device
     for group in run.optimiser.param_groups:
         group["lr"] = rate
-    inputs = ("image", run.task.target, "valid")
+    inputs = ("image", "target", "valid")
     crops, points, valid = (batch[k].to(device, non_blocking=True) for k in inputs)
     loss, mean = run.step(crops, points, valid)
     run.fabric.backward(loss)

@@ -9,18 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 
 from kdn.data.coordinates import as_coordinate, shown
 from kdn.data.formats.entries import Faces, box_of_picture, labelled, pictures_folder, read_entries
+from kdn.data.formats.format import Format, Writer
 from kdn.data.markup import Markup
+from kdn.data.paths import replacing
 from kdn.data.sample import Box, Sample
 
-__all__ = ["BOX_COLUMNS", "read_table"]
+__all__ = ["BOX_COLUMNS", "TableFile", "read_table"]
 
 BOX_COLUMNS = ("box_x0", "box_y0", "box_x1", "box_y1")
 """Where a table has boxes."""
 
 _PATHS = ("path", "file", "image")
+_FIRST = ("path", "id", "picture")
 _LANDMARK = re.compile(r"(?:x|y|visible)\d+")
 _SAID = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
@@ -207,11 +212,89 @@ def _csv_rows(file: Path) -> tuple[list[str], Iterator[tuple[str, _Row | str]]]:
 
 def _parquet_rows(file: Path) -> tuple[list[str], Iterator[tuple[str, _Row | str]]]:
     """Return the columns of a Parquet file and its rows."""
-    import pyarrow.parquet
-
     try:
         table = pyarrow.parquet.read_table(file)
     except (OSError, ValueError) as error:  # pyarrow's own errors are among them
         raise ValueError(f"{file}: not a Parquet file ({error})") from error
     rows = ((f"{file}: row {i}", row) for i, row in enumerate(table.to_pylist()))
     return list(table.column_names), rows
+
+
+class TableFile(Writer):
+    """A row a face: path, id, picture, x0, y0, …, box, visible0, …, attributes.
+
+    Numbers are written with all their digits. A landmark without a position is two empty cells.
+    """
+
+    title = "tables have"
+
+    def __init__(self, path: Path, markup: Markup, names: Sequence[str], pictures: str) -> None:
+        super().__init__(path, markup, names, pictures)
+        numbers = range(markup.landmarks)
+        self._points = [f"{axis}{i}" for i in numbers for axis in "xy"]
+        self._visible = [f"visible{i}" for i in numbers]
+        self._columns = {*_FIRST, *self._points, *BOX_COLUMNS, *self._visible}
+        self._attributes: dict[str, None] = {}
+        self._rows: list[dict[str, Any]] = []
+
+    def add(self, sample: Sample) -> None:
+        """Take a face.
+
+        Raises:
+            ValueError: If an attribute has the name of a column.
+        """
+        clash = sorted(self._columns & set(sample.attributes))
+        if clash:
+            raise ValueError(f"{sample.id}: attribute {clash[0]!r} has the name of a column")
+        points = [value if value == value else None for value in sample.landmarks.ravel().tolist()]
+        row = {
+            "path": self.picture_name(sample),
+            "id": sample.id,
+            "picture": sample.picture or sample.id,
+            **dict(zip(self._points, points, strict=True)),
+            **dict(zip(BOX_COLUMNS, sample.bbox, strict=True)),
+            **dict(zip(self._visible, sample.visible.tolist(), strict=True)),
+            **sample.attributes,
+        }
+        self._attributes.update(dict.fromkeys(sample.attributes))
+        self._rows.append(row)
+
+    def finish(self) -> list[str]:
+        """Write the file; nothing is lost."""
+        names = [*_FIRST, *self._points, *BOX_COLUMNS, *self._visible, *self._attributes]
+        with replacing(self.path) as temporary:
+            if self.path.suffix.lower() == ".parquet":
+                columns = {name: [row.get(name) for row in self._rows] for name in names}
+                table = pa.table({name: _column(values) for name, values in columns.items()})
+                pyarrow.parquet.write_table(table, temporary)
+            else:
+                with open(temporary, "w", encoding="utf-8", newline="") as file:
+                    writer = csv.writer(file, lineterminator="\n")
+                    writer.writerow(names)
+                    writer.writerows([_cell(row.get(n)) for n in names] for row in self._rows)
+        return super().finish()
+
+
+def _cell(value: Any) -> Any:
+    """Return a value as a cell has it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value) if isinstance(value, float) else value
+
+
+def _column(values: list[Any]) -> pa.Array:
+    """Return a column of one type: text where the values have several."""
+    kinds = {type(value) for value in values if value is not None}
+    if len(kinds) > 1 and kinds != {int, float}:
+        return pa.array([None if value is None else str(value) for value in values], pa.string())
+    return pa.array(values)
+
+
+TABLE = Format(
+    "table",
+    "FILE.csv|.parquet",
+    read_table,
+    pictures=True,
+    writer=TableFile,
+    suffixes=(".csv", ".parquet"),
+)
