@@ -98,6 +98,22 @@ def test_the_detector_is_asked_where_no_boxes_are_given(model):
     assert [len(f) for f in model(pictures, detector=detector)] == [2, 2]
 
 
+def test_no_detector_is_built_where_boxes_are_given(model, monkeypatch):
+    """Building Haar's cascade takes as long as a face does."""
+    built = []
+
+    def nobody(image: np.ndarray) -> list[Detection]:
+        return []
+
+    monkeypatch.setattr("kdn.predict.detect.named.HaarDetector", lambda: built.append(1) or nobody)
+    pictures = [sample.read() for sample in FACES]
+    assert len(model(pictures, [boxes_of(0), [], boxes_of(2)])) == 3
+    assert model(pictures[1], [FACES[1].bbox])[0].bbox
+    assert not built
+    assert [len(faces) for faces in model(pictures, [None, boxes_of(1), None])] == [0, 2, 0]
+    assert len(built) == 1
+
+
 def test_a_poor_crop_is_made_again(model):
     """A stand-in network whose landmarks lie where they are, whatever the crop."""
     sample = FACES[1]

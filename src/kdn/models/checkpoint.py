@@ -30,8 +30,8 @@ from kdn.recipe import Recipe
 __all__ = [
     "TrainingState",
     "load_model",
+    "load_saved",
     "load_value_model",
-    "names_of_values",
     "read_state",
     "save_model",
     "write_state",
@@ -85,7 +85,7 @@ def save_model(
     _write(Path(path), tensors, {**facts, "recipe": model.recipe.as_dict()})
 
 
-def load_model(model: str | Path) -> tuple[LandmarkModel, dict[str, Any]]:
+def load_saved(model: str | Path) -> tuple[LandmarkModel | ValueModel, dict[str, Any]]:
     """Return a saved model, in evaluation mode on the CPU, and the facts stored with it.
 
     Weights are float32, whatever the file holds.
@@ -95,49 +95,48 @@ def load_model(model: str | Path) -> tuple[LandmarkModel, dict[str, Any]]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is not such a checkpoint, or is one of values; the message names it
-            and says why.
+        ValueError: If the file is not such a checkpoint; the message names it and says why.
     """
     path, tensors, facts, recipe = _model_parts(model)
-    if recipe.labels.names:
-        said = ", ".join(recipe.labels.names)
-        raise ValueError(f"{path}: gives values ({said}), not landmarks; kdn.load_values takes it")
     with _its_recipe(path):
-        stored = markup_of_facts(facts) if "markup_content" in facts else None
-        loaded = build_model(recipe, stored)
+        if recipe.labels.names:
+            loaded = build_value_model(recipe)
+        else:
+            stored = markup_of_facts(facts) if "markup_content" in facts else None
+            loaded = build_model(recipe, stored)
     try:
-        loaded.recalibrations = _recalibrations(tensors, facts.get("recalibration", {}))
+        if isinstance(loaded, LandmarkModel):
+            loaded.recalibrations = _recalibrations(tensors, facts.get("recalibration", {}))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: its recalibration cannot be used ({error!r})") from error
     return _filled(path, loaded, tensors), facts
 
 
+def load_model(model: str | Path) -> tuple[LandmarkModel, dict[str, Any]]:
+    """Return a saved model of landmarks, as `load_saved` does.
+
+    Raises:
+        ValueError: Also if it is one of values.
+    """
+    loaded, facts = load_saved(model)
+    if isinstance(loaded, ValueModel):
+        said = ", ".join(loaded.names)
+        raise ValueError(
+            f"{model_path(model)}: gives values ({said}), not landmarks; kdn.load_values takes it"
+        )
+    return loaded, facts
+
+
 def load_value_model(model: str | Path) -> tuple[ValueModel, dict[str, Any]]:
-    """Return a saved model of values, likewise.
-
-    Args:
-        model: A file that `kdn train` or `kdn export` wrote.
+    """Return a saved model of values, as `load_saved` does.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is not such a checkpoint, or is one of landmarks.
+        ValueError: Also if it is one of landmarks.
     """
-    path, tensors, facts, recipe = _model_parts(model)
-    if not recipe.labels.names:
-        raise ValueError(f"{path}: gives landmarks, not values; kdn.load takes it")
-    with _its_recipe(path):
-        loaded = build_value_model(recipe)
-    return _filled(path, loaded, tensors), facts
-
-
-def names_of_values(model: str | Path) -> tuple[str, ...]:
-    """Return what values a saved model gives; none if it gives landmarks.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is not such a checkpoint.
-    """
-    return tuple(_model_parts(model)[3].labels.names)
+    loaded, facts = load_saved(model)
+    if isinstance(loaded, LandmarkModel):
+        raise ValueError(f"{model_path(model)}: gives landmarks, not values; kdn.load takes it")
+    return loaded, facts
 
 
 def write_state(path: Path, state: TrainingState) -> None:
