@@ -365,13 +365,13 @@ ROW = [[1, 2]] * 68
 @pytest.mark.parametrize(
     ("entry", "said"),
     [
-        ({"id": "a"}, "entry 1 ('a'): 'landmarks' is missing"),
-        ({"landmarks": ROW}, "entry 1: 'id' (or path, image, file) must be a face's name"),
+        ({"id": "a"}, "entry 1: 'landmarks' is missing"),
+        ({"landmarks": ROW}, "entry 1: 'id' (or path, image, file) must be a name"),
         ({"id": 3, "landmarks": ROW}, "entry 1: 'id' (or path, image, file)"),
         ([1, 2], "entry 1: must be an object"),
-        ({"id": "a", "landmarks": {"x": 1}}, "entry 1 ('a'): landmarks must be a list"),
-        ({"id": "a", "landmarks": [*ROW[1:], [1, 2, 3]]}, "entry 1 ('a'): landmark 67 must be"),
-        ({"id": "a", "landmarks": [*ROW[1:], 5]}, "entry 1 ('a'): landmark 67 must be [x, y]"),
+        ({"id": "a", "landmarks": {"x": 1}}, "entry 1: landmarks must be a list"),
+        ({"id": "a", "landmarks": [*ROW[1:], [1, 2, 3]]}, "entry 1: landmark 67 must be"),
+        ({"id": "a", "landmarks": [*ROW[1:], 5]}, "entry 1: landmark 67 must be [x, y]"),
         ({"id": "a", "landmarks": [*ROW[1:], [[1], 2]]}, "coordinates must be numbers, got [1]"),
         ({"id": "a", "landmarks": [*ROW[1:], [10**400, 2]]}, "must be numbers, got 1000"),
     ],
@@ -384,6 +384,19 @@ def test_bad_entries_of_a_json_list(entry, said, tmp_path):
     assert got.id == ("fine",)
     assert len(problems) == 1
     assert said in problems[0]
+
+
+def test_a_json_list_may_have_the_columns_of_a_table(tmp_path):
+    points = labels_of("12_1")
+    names = [f"{axis}{i}" for i in range(68) for axis in "xy"]
+    row = {"path": "12_1", **dict(zip(names, points.ravel().tolist(), strict=True))}
+    source = tmp_path / "p.json"
+    source.write_text(json.dumps([row, {**row, "path": "short", "y67": None}]))
+    problems: list[str] = []
+    got, _ = read_published(source, problems=problems)
+    assert got.id == ("12_1",)
+    np.testing.assert_array_equal(got.landmarks[0], points)
+    assert problems == [f"{source}: entry 1: coordinates must be numbers, got None"]
 
 
 def test_a_name_twice_in_a_json_object_is_not_the_last_one(folder, tmp_path, capsys):
