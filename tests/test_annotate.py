@@ -61,7 +61,7 @@ def test_every_output_says_the_same(checkpoint, photos, capsys):
     with open("f.csv", newline="") as file:
         assert sum(1 for _ in csv.DictReader(file)) == 4 * 68
     table = read_predictions("f.parquet")
-    np.testing.assert_allclose(table.landmarks[1], second.landmarks, atol=0.02)
+    np.testing.assert_allclose(table.prediction[1], second.landmarks, atol=0.02)
     np.testing.assert_allclose(read_pts(Path("points/0_1.pts")), second.landmarks, atol=0.02)
 
 
@@ -146,14 +146,14 @@ def test_a_video_is_followed(checkpoint, tmp_path, monkeypatch, capsys):
         (("--draw", "points", "photos"), "pictures come before --out and --draw"),
         (("photos", "--batch", "0"), "batch must be at least 1, got 0"),
         (("photos", "--decoder", "mode"), "--decoder is only for --data"),
-        (("photos", "--uncertain", "0"), "uncertain must be pixels or a share"),
-        (("photos", "--uncertain", "inf%"), "uncertain must be pixels or a share"),
+        (("photos", "--uncertain", "0"), "uncertain must be a length"),
+        (("photos", "--uncertain", "inf%"), "uncertain must be a length"),
         (("photos", "--overlay", "photos", "--overwrite"), "overlay must be another folder"),
         (("photos/1.png", "--out", "a.csv", "photos"), "out: photos holds pictures"),
         (("a.png", "--data", "synthetic:3:0"), "unrecognized arguments: a.png"),
         (("absent.png",), "absent.png: no such file"),
         (("photos", "--detector", "best"), "detector must be `haar`"),
-        (("photos", "--uncertain", "much"), "uncertain must be pixels or a share"),
+        (("photos", "--uncertain", "much"), "uncertain must be a length"),
         (("photos", "--draw", "hats"), "what must be some of"),
         (("photos", "--level", "2"), "level"),
         (("photos", "--out", "f.doc"), "f.doc"),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from kdn.cli.labelled import Labelled
 from kdn.cli.listing import Listing
 from kdn.cli.valued import Valued
 from kdn.data.images import PICTURE_SUFFIXES
+from kdn.data.numbers import length_of, probability_of
 from kdn.models.checkpoint import load_model, load_saved
 from kdn.models.model import LandmarkModel
 from kdn.models.value_model import ValueModel
@@ -26,7 +26,7 @@ from kdn.predict.annotate import Drawing, annotate
 from kdn.predict.boxes import match_boxes, read_boxes
 from kdn.predict.detect import detector_for
 from kdn.predict.estimator import Estimator
-from kdn.predict.face import Face, length_of
+from kdn.predict.face import Face
 from kdn.predict.inputs import Input, expand_inputs
 from kdn.predict.outputs import Output, OutputNames, Summary, open_output
 from kdn.predict.overlay import draw_faces
@@ -153,7 +153,9 @@ def predict(
     given, unused = _given_boxes(boxes, pictures, summary)
     drawing = None
     if overlay != "none":
-        options: dict[str, Any] = {"level": level, "uncertain": _length(uncertain)}
+        if uncertain is not None:
+            length_of(uncertain, 1.0, name="uncertain")  # raises before anything is done
+        options: dict[str, Any] = {"level": level, "uncertain": uncertain}
         options["what"] = tuple(draw or ("points", "ellipses"))
         drawing = _drawing(overlay, listed, overwrite or overlay == _OVERLAYS, options)
     with ExitStack() as stack:
@@ -254,29 +256,11 @@ def _drawing(folder: str, listed: list[Input], overwrite: bool, options: dict[st
 
 def _judge(abstain: str | None, tau: str) -> Callable[[Face], Face] | None:
     """Return what gives landmarks up, None if none are to be."""
-    length_of(tau, 1.0)  # raises before anything is done
+    length_of(tau, 1.0, name="tau")  # raises before anything is done
     if abstain is None:
         return None
-    try:
-        limit = float(abstain.removesuffix("%")) / (100.0 if abstain.endswith("%") else 1.0)
-    except ValueError:
-        limit = math.nan
-    if not 0.0 <= limit <= 1.0:
-        raise ValueError(f"abstain must be a probability, 0 to 1 or 0% to 100%, got {abstain}")
+    limit = probability_of(abstain, name="abstain")
     return lambda face: face.abstaining(limit, tau)
-
-
-def _length(text: str | None) -> float | str | None:
-    """Return a threshold as a number of pixels, or as the share it is."""
-    if text is None:
-        return None
-    try:
-        length = float(text.removesuffix("%"))
-    except ValueError:
-        length = math.nan
-    if not 0 < length < math.inf:
-        raise ValueError(f"uncertain must be pixels or a share such as 3%, above 0, got {text!r}")
-    return text if text.endswith("%") else length
 
 
 def _refuse_pictures(target: str) -> None:
