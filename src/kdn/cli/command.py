@@ -128,18 +128,17 @@ def _add(parser: ArgumentParser, argument: _Argument) -> None:
     if argument.flag:
         options |= {"dest": argument.key, "required": required}
     if not required and options.get("action") is None:
-        many = isinstance(argument.default, tuple)
-        options["default"] = list(argument.default) if many else argument.default
+        value = argument.default
+        options["default"] = list(value) if isinstance(value, tuple) else value
     parser.add_argument(argument.word, **options)
 
 
 def _value(argument: _Argument, values: Mapping[str, Any]) -> Any:
     """Return one argument from parsed values."""
-    kind = argument.kind
-    if get_origin(kind) is tuple:
-        return tuple(values[argument.key])
-    if not dataclasses.is_dataclass(kind):
-        return values[argument.key]
-    if _is_file(kind):
-        return kind(**{field.name: values[field.name] for field in dataclasses.fields(kind)})
-    return kind(**{entry.name: _value(entry, values) for entry in _of_signature(kind)})  # type: ignore[arg-type]
+    build, has_fields = argument.kind, dataclasses.is_dataclass(argument.kind)
+    if has_fields and _is_file(build):
+        return build(**{entry.name: values[entry.name] for entry in _of_signature(build)})
+    if has_fields:
+        return build(**{entry.name: _value(entry, values) for entry in _of_signature(build)})
+    value = values[argument.key]
+    return tuple(value) if get_origin(argument.kind) is tuple else value

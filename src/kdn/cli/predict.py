@@ -81,7 +81,7 @@ class Looking:
 
 
 def predict(
-    inputs: list[str] = [],  # noqa: B006 (never changed)
+    inputs: tuple[str, ...] = (),
     *,
     looking: Looking,
     ensemble: list[str] | None = None,
@@ -139,7 +139,7 @@ def predict(
             if value:
                 raise ValueError(f"{flag} is for landmarks, but {looking.model} gives values")
         valued = Valued(looking.model, found, "default", max(looking.batch, 64), out or [])
-        return valued.pictures(inputs, boxes, detector)
+        return valued.pictures(list(inputs), boxes, detector)
     for target in out or []:
         _refuse_pictures(target)
     models = [(found.model, found.facts), *(load_model(name) for name in ensemble or [])]
@@ -197,7 +197,7 @@ def predict(
 def predict_data(
     *,
     data: list[str],
-    out: list[str] = [],  # noqa: B006 (never changed)
+    out: tuple[str, ...] = (),
     looking: Looking,
     decoder: Decoder = "default",
     maps: int = 0,
