@@ -61,7 +61,7 @@ def test_every_output_says_the_same(checkpoint, photos, capsys):
     with open("f.csv", newline="") as file:
         assert sum(1 for _ in csv.DictReader(file)) == 4 * 68
     table = read_predictions("f.parquet")
-    np.testing.assert_allclose(table.landmarks[1], second.landmarks, atol=0.02)
+    np.testing.assert_allclose(table.prediction[1], second.landmarks, atol=0.02)
     np.testing.assert_allclose(read_pts(Path("points/0_1.pts")), second.landmarks, atol=0.02)
 
 

@@ -14,8 +14,8 @@ from kdn.cli import main
 from kdn.data import read_ibug
 from kdn.evaluate.landmarks import evaluate
 from kdn.predictions import (
-    Labels,
     Predictions,
+    Targets,
     add_labels,
     read_predictions,
     read_published,
@@ -164,7 +164,7 @@ def test_every_format_scores_like_the_same_predictions_as_parquet(
     assert Path(again.path[2]) == folder / "b.v2.png"
     assert again.target is not None
     assert joined.target is not None
-    np.testing.assert_allclose(again.landmarks, joined.landmarks, atol=1e-9)
+    np.testing.assert_allclose(again.prediction, joined.prediction, atol=1e-9)
     np.testing.assert_allclose(again.target, joined.target, atol=1e-9)
 
 
@@ -478,13 +478,13 @@ def test_a_parquet_file_keeps_its_columns_and_loses_what_is_not_finite(folder, j
     order = [2, 0, 1]
     bare = replace(joined, target=None, valid=None, uncertainty=sure, metadata={"head": "x"})
     bare = bare.take(np.array(order))
-    bare.landmarks[1, 4, 0] = np.nan  # 12_1
+    bare.prediction[1, 4, 0] = np.nan  # 12_1
     problems: list[str] = []
-    labels = Labels.of_samples(read_ibug(folder))
+    labels = Targets.of_samples(read_ibug(folder))
     got = add_labels(bare, labels, places=[f"row {i}" for i in range(3)], problems=problems)
     assert got.id == ("made/test/12_2", "made/test/b.v2")
     np.testing.assert_array_equal(got.uncertainty, sure[[1, 2]])
-    np.testing.assert_array_equal(got.landmarks, joined.landmarks[[1, 2]])
+    np.testing.assert_array_equal(got.prediction, joined.prediction[[1, 2]])
     assert got.target is not None
     np.testing.assert_allclose(got.target[0], labels_of("12_2"))
     assert got.metadata == {"head": "x", "markup": "face68"}
@@ -498,7 +498,7 @@ def test_labels_that_are_not_valid_do_not_count(folder, joined):
     valid[::2] = False  # leaves the landmarks that are 12 px off
     samples[1] = replace(samples[1], valid=valid)
     bare = replace(joined, target=None, valid=None)
-    labels = Labels.of_samples(samples)
+    labels = Targets.of_samples(samples)
     got = add_labels(bare, labels, places=["", "", ""], problems=[])
     assert got.target is not None
     assert np.isnan(got.target[1, ::2]).all()
