@@ -13,18 +13,18 @@ import torch
 
 from found_faces import TRIO, hand_face
 from kdn.cli import main
-from kdn.data import SyntheticFaces
+from kdn.data import PointLabels, SyntheticFaces
 from kdn.data.numbers import length_of
 from kdn.density import GaussianDensity
 from kdn.grid import Affine
 from kdn.predict.annotate import annotate
 from kdn.predict.boxes import read_boxes
 from kdn.predict.detect import detector_named
-from kdn.predict.face import Abstention, Face
 from kdn.predict.inputs import expand_inputs
-from kdn.predict.outputs import ImageFaces, Summary, known_of, open_output
+from kdn.predict.outputs import PictureObjects, Summary, open_output
 from kdn.predict.overlay import draw_faces
 from kdn.predict.predictor import load
+from kdn.predict.results import Abstention, Face
 from kdn.predict.track import VideoWriter
 from kdn.predictions import read_predictions
 
@@ -47,7 +47,7 @@ def round_face(*spreads: float) -> Face:
         covariances=covariances.numpy(),
         uncertainty=spread.numpy(),
         score=0.5,
-        markup=TRIO,
+        labels=PointLabels(TRIO),
         density=density.mapped(Affine.identity()),
     )
 
@@ -94,9 +94,9 @@ def test_files_say_which_are_known(tmp_path):
     for target in targets:
         where = f"{target}/" if target.suffix == "" else target
         with open_output(
-            where, model="m", markup=TRIO, inputs=["a.jpg"], abstaining=True
+            where, model="m", labels=PointLabels(TRIO), inputs=["a.jpg"], abstaining=True
         ) as output:
-            output.add(ImageFaces("a.jpg", width=64, height=99, faces=faces))
+            output.add(PictureObjects("a.jpg", width=64, height=99, faces=faces))
     expected = [judged_of(face).error_probability for face in faces]
     known = [[True, True, False], [False, True, True]]
     document = json.loads(targets[0].read_text())["images"][0]["faces"]
@@ -122,18 +122,18 @@ def test_files_say_which_are_known(tmp_path):
 
 def test_without_abstention_nothing_is_said(tmp_path):
     for name in ("f.jsonl", "f.csv", "f.parquet"):
-        with open_output(tmp_path / name, model="m", markup=TRIO) as output:
-            output.add(ImageFaces("a.jpg", width=64, height=99, faces=[hand_face()]))
+        with open_output(tmp_path / name, model="m", labels=PointLabels(TRIO)) as output:
+            output.add(PictureObjects("a.jpg", width=64, height=99, faces=[hand_face()]))
     assert "known" not in (tmp_path / "f.jsonl").read_text() + (tmp_path / "f.csv").read_text()
     assert read_predictions(tmp_path / "f.parquet").known is None
-    assert known_of(hand_face()).tolist() == [True, True, True]
+    assert hand_face().known.tolist() == [True, True, True]
 
 
 def test_the_summary_counts_them():
     summary = Summary(abstaining=True)
     judged = round_face(1.0, 3.0, 6.0).abstaining(0.2, "10%")
-    summary.add(ImageFaces("a.jpg", width=64, height=99, faces=[judged, judged]))
-    summary.add(ImageFaces("b.jpg", width=64, height=99, faces=[judged]))
+    summary.add(PictureObjects("a.jpg", width=64, height=99, faces=[judged, judged]))
+    summary.add(PictureObjects("b.jpg", width=64, height=99, faces=[judged]))
     assert summary.lines()[0] == "2 pictures: 3 faces, 3 of 9 landmarks given up"
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.stats import chi2, multivariate_normal
 
-from found_faces import TRIO, HandFace, hand_face, spoilt
+from found_faces import TRIO, face_of, hand_face, spoilt
 from kdn import Affine, GaussianDensity, Grid, KernelDensity
 from kdn.predict.overlay import (
     PARTS,
@@ -263,7 +263,7 @@ def test_the_picture_is_left_alone_and_may_be_a_view():
 
 def test_a_large_face_is_drawn_as_exactly():
     face = hand_face()
-    large = HandFace(
+    large = face_of(
         bbox=(500.0, 300.0, 4700.0, 4400.0),
         landmarks=np.array([[700.5, 900.25], [4500.0, 800.0], [2400.25, 4300.0]]),
         covariances=1e4 * np.tile(np.eye(2), (3, 1, 1)),

@@ -19,7 +19,8 @@ from kdn.data.images import PICTURE_SUFFIXES
 from kdn.data.numbers import length_of, probability_of
 from kdn.predict.annotate import Drawing, annotate
 from kdn.predict.boxes import match_boxes, read_boxes
-from kdn.predict.columns import maps_of_samples, predict as predict_samples
+from kdn.predict.columns import maps_of_samples
+from kdn.predict.columns import predict as predict_samples
 from kdn.predict.detect import detector_for
 from kdn.predict.inputs import Input, expand_inputs
 from kdn.predict.outputs import Listing, Output, OutputNames, Summary, open_output

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdn.data import CropDataset, Sample, attribute_columns
+from kdn.data import CropDataset, Sample
 from kdn.data.numbers import length_of
-from kdn.models.heads import rounded_log_prob
 from kdn.density import KernelDensity
+from kdn.models.heads import rounded_log_prob
 from kdn.predict.ensemble import Look, View, crops_of, maps_of
 from kdn.predict.predictor import Predictor
-from kdn.predictions import AREA_LEVELS, COLUMNS, QUANTILES, Maps, Predictions, decoders_of
+from kdn.predictions import AREA_LEVELS, QUANTILES, Maps, Predictions, decoders_of
 
 __all__ = ["RADII", "maps_of_samples", "predict"]
 
@@ -33,6 +33,7 @@ def predict(
     batch: int = 16,
     abstain: float | None = None,
     tau: float | str = "5%",
+    radii: Sequence[float] = RADII,
     problems: list[str] | None = None,
     progress: Callable[[int], object] | None = None,
     metadata: dict[str, Any] | None = None,
@@ -50,6 +51,8 @@ def predict(
         batch: Samples per pass through the network.
         abstain: Give up predictions whose error probability exceeds this; None for none.
         tau: The error that is too large for that, as for `Prediction.error_probability`.
+        radii: Of the column `mass_within`, in percent of `√(w·h)` of the box, or of the axis of
+            scalars; none for no such column.
         problems: Where to put one line about each sample that cannot be read, which is then left
             out; None to let it raise.
         progress: Called with the number of samples done after each batch.
@@ -65,7 +68,7 @@ def predict(
     chosen = model.head.decoder if decoder == "default" else decoder
     if chosen not in names:
         raise ValueError(f"decoder must be default or one of {', '.join(names)}, got {decoder!r}")
-    facts = {**_metadata(predictor, chosen), **(metadata or {})}
+    facts = {**_metadata(predictor, chosen, radii), **(metadata or {})}
     if abstain is not None:
         facts |= {"abstain": abstain, "tau": tau}
     done = 0
@@ -118,7 +121,7 @@ def _read(
         yield chunk, pictures
 
 
-def _metadata(predictor: Predictor, decoder: str) -> dict[str, Any]:
+def _metadata(predictor: Predictor, decoder: str, radii: Sequence[float]) -> dict[str, Any]:
     """Return what the metadata say of how the predictions came about."""
     model, looks = predictor.model, predictor.looks
     axis = predictor.labels.axis
@@ -128,7 +131,7 @@ def _metadata(predictor: Predictor, decoder: str) -> dict[str, Any]:
         "decoder": decoder,
         "head": model.recipe.head.name,
         "flip": looks.flips[0],
-        "radii": [scale * radius for radius in RADII],
+        "radii": [scale * radius for radius in radii],
         "version": importlib.metadata.version("kdn"),
         "recipe": model.recipe.as_dict(),
     }
@@ -154,7 +157,8 @@ def _columns(
     columns["uncertainty"] = density.uncertainty_length
     columns["entropy"] = density.entropy()
     columns["hdr_areas"] = _areas(predictor, density)
-    columns["mass_within"] = _masses(labels, density, prediction, samples, radii)
+    if radii:
+        columns["mass_within"] = _masses(labels, density, prediction, samples, radii)
     if labels.event:
         covariance = density.covariance_matrix
         columns["covariances"] = covariance[..., (0, 0, 1), (0, 1, 1)]

@@ -106,8 +106,10 @@ class Looks:
     ) -> None:
         if combine not in COMBINATIONS:
             raise ValueError(f"combine must be one of {', '.join(COMBINATIONS)}, got {combine!r}")
-        kinds = [model.labels.markup.name if model.labels.markup else model.labels.names
-                 for model in models]
+        kinds = [
+            model.labels.markup.name if model.labels.markup else model.labels.names
+            for model in models
+        ]
         if len(set(kinds)) > 1:
             raise ValueError(f"model must be of one mark-up, got {', '.join(map(str, kinds))}")
         rules = dict.fromkeys(model.recipe.data.crop for model in models)
@@ -166,9 +168,7 @@ class Looks:
                         yield Look(density, before)
 
 
-def maps_of(
-    model: Model, pictures: Sequence[Picture], boxes: Sequence[Box], view: View
-) -> Affine:
+def maps_of(model: Model, pictures: Sequence[Picture], boxes: Sequence[Box], view: View) -> Affine:
     """Return the crop → image maps of some objects, on the model's device."""
     framing = Framing.of_recipe(model.recipe.data)
     how = {"scale": view.scale, "shift": (view.right, view.down)}

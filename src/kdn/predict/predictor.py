@@ -229,5 +229,7 @@ class Predictor:
                 if covariances is None:
                     yield Scalars(values=points[row], **about)
                 else:
-                    face = Face(landmarks=points[row], covariances=covariances[row], score=0.0, **about)
+                    face = Face(
+                        landmarks=points[row], covariances=covariances[row], score=0.0, **about
+                    )
                     yield replace(face, score=face_score(face.uncertainty, face.landmark_box))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -133,7 +133,7 @@ class Prediction:
         mass = self.density.mass_within(centres, radius)
         return 1.0 - mass.double().cpu().numpy()
 
-    def abstaining(self, limit: float, tau: float | str) -> Self:
+    def abstaining(self, limit: float, tau: float | str) -> Any:
         """Return this with the predictions given up whose error probability exceeds a limit.
 
         Args:

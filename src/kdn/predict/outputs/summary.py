@@ -125,8 +125,14 @@ def _landmark_lines(face: Any) -> Iterator[str]:
 
 def _scalar_lines(scalars: Any) -> Iterator[str]:
     """Yield a line for each scalar."""
-    rows = zip(scalars.names, scalars.values, scalars.uncertainty, scalars.interval(0.9),
-               scalars.known, strict=True)
+    rows = zip(
+        scalars.names,
+        scalars.values,
+        scalars.uncertainty,
+        scalars.interval(0.9),
+        scalars.known,
+        strict=True,
+    )
     for name, value, deviation, (low, high), known in rows:
         mark = "" if known else "  ?"
         yield f"  {name} {value:.1f} ± {deviation:.1f} ({low:.1f} – {high:.1f}){mark}"
