@@ -97,24 +97,24 @@ def test_fresh_faces_are_covered_as_promised():
 @pytest.mark.parametrize("half", [False, True])
 def test_a_recalibration_is_stored_with_the_model(half, tmp_path):
     model = model_of("refined")
-    for mirror, parts in ((False, ("temperature",)), (True, ("bandwidth", "covariance"))):
-        model.recalibrations[mirror] = calibrate(
-            model, SyntheticFaces(12, seed=1), mirror=mirror, parts=parts, per_landmark=mirror
+    for flip, parts in ((False, ("temperature",)), (True, ("bandwidth", "covariance"))):
+        model.recalibrations[flip] = calibrate(
+            model, SyntheticFaces(12, seed=1), flip=flip, parts=parts, per_landmark=flip
         )
     save_model(tmp_path / "model.safetensors", model, {"epoch": 3}, half=half)
     loaded, facts = load_model(tmp_path / "model.safetensors")
     assert facts["epoch"] == 3
     assert set(loaded.recalibrations) == {False, True}
-    for mirror in (False, True):
-        ours, theirs = model.recalibrations[mirror], loaded.recalibrations[mirror]
+    for flip in (False, True):
+        ours, theirs = model.recalibrations[flip], loaded.recalibrations[flip]
         assert theirs.facts == ours.facts
         for name, tensor in ours.tensors().items():
             assert torch.equal(theirs.tensors()[name], tensor)
     if not half:
         crops = torch.randint(0, 256, (2, 3, 32, 48), dtype=torch.uint8)
         with torch.no_grad():
-            plain = [m.density(crops, mirror=False).covariance_matrix for m in (model, loaded)]
-            both = [m.density(crops, mirror=True).covariance_matrix for m in (model, loaded)]
+            plain = [m.density(crops, flip=False).covariance_matrix for m in (model, loaded)]
+            both = [m.density(crops, flip=True).covariance_matrix for m in (model, loaded)]
         assert torch.equal(*plain)
         assert torch.equal(*both)
         assert not torch.allclose(plain[0], both[0])
@@ -123,7 +123,7 @@ def test_a_recalibration_is_stored_with_the_model(half, tmp_path):
 def test_each_view_has_its_own_recalibration():
     model = model_of("refined")
     model.recalibrations[True] = calibrate(
-        model, SyntheticFaces(12, seed=1), mirror=True, parts=("bandwidth",)
+        model, SyntheticFaces(12, seed=1), flip=True, parts=("bandwidth",)
     )
     crops = torch.randint(0, 256, (2, 3, 32, 48), dtype=torch.uint8)
     with torch.no_grad():
@@ -131,7 +131,7 @@ def test_each_view_has_its_own_recalibration():
         raw = model.density_of(model(crops)[-1], model(crops.flip(-1))[-1])
         untouched = model.density_of(model(crops)[-1])
         assert torch.equal(plain.covariance_matrix, untouched.covariance_matrix)
-        adjusted = model.density(crops, mirror=True)
+        adjusted = model.density(crops, flip=True)
         by_hand = model.recalibrations[True].adjusted(raw)
     assert torch.equal(adjusted.covariance_matrix, by_hand.covariance_matrix)
     assert not torch.allclose(adjusted.covariance_matrix, raw.covariance_matrix)
@@ -203,7 +203,7 @@ def test_the_command_writes_a_model_whose_predictions_are_recalibrated(
     assert main(arguments) == 0
     printed = capsys.readouterr().out
     assert "one crop: 10 faces, NLL" in printed
-    assert "averaged with the mirrored crop: 10 faces" in printed
+    assert "averaged with the flipped crop: 10 faces" in printed
     for name, more in (("new", []), ("raw", ["--calibrated", "false"])):
         run = ["predict", "--model", "new.safetensors", "--data", "synthetic:6:8", *more]
         assert main([*run, "--out", f"{name}.parquet"]) == 0
@@ -235,8 +235,8 @@ def test_the_command_s_errors(tmp_path, capsys):
 
 def test_a_face_s_regions_are_those_of_the_recalibration(tmp_path):
     model = model_of("refined")
-    for mirror in (False, True):
-        model.recalibrations[mirror] = calibrate(model, SyntheticFaces(20, seed=1), mirror=mirror)
+    for flip in (False, True):
+        model.recalibrations[flip] = calibrate(model, SyntheticFaces(20, seed=1), flip=flip)
     save_model(tmp_path / "model.safetensors", model, {})
     picture = SyntheticFaces(3, seed=5)[1]
     [face] = load(tmp_path / "model.safetensors")(picture.read(), [picture.bbox], again=False)

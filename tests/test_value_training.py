@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 import kdn
 from kdn.cli import main
 from kdn.data import read_image
-from kdn.models.checkpoint import load_value_model
+from kdn.models.checkpoint import load_model
 from kdn.predictions.values import QUANTILES, read_values
 from kdn.recipe import Recipe
 from kdn.train import train
@@ -108,12 +108,12 @@ def test_what_a_run_leaves(run):
     assert list(log[0]) == columns
     assert [row["epoch"] for row in log] == [str(i) for i in range(1, 9)]
     assert float(log[-1]["loss"]) < float(log[0]["loss"]) - 0.5
-    model, facts = load_value_model(run / "last.safetensors")
-    assert model.names == ("glow", "bar")
+    model, facts = load_model(run / "last.safetensors")
+    assert model.labels.names == ("glow", "bar")
     assert facts["valid_mae"] == float(log[-1]["valid_mae"])
     assert facts["valid_nll"] == float(log[-1]["valid_nll"])
     best = min(log, key=lambda row: float(row["valid_crps"]))
-    assert load_value_model(run / "best.safetensors")[1]["epoch"] == int(best["epoch"])
+    assert load_model(run / "best.safetensors")[1]["epoch"] == int(best["epoch"])
 
 
 def test_validation_and_prediction_say_the_same(run, predicted):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from kdn.cli.command import Command
-from kdn.data import PointLabels, held_out_samples
+from kdn.data import held_out_samples
 from kdn.models import model_path
 from kdn.models.checkpoint import load_model, save_model
 from kdn.models.recalibration import PARTS
@@ -51,10 +51,9 @@ def _calibrate(
     wrong = [part for part in parts if part not in PARTS]
     if wrong:
         raise ValueError(f"fit must be some of {', '.join(PARTS)}, or none alone, got {wrong[0]!r}")
-    loaded, facts = load_model(model)
+    loaded, metadata = load_model(model)
     problems: list[str] = []
-    labels = PointLabels(loaded.markup)
-    samples = held_out_samples(loaded.recipe.data, labels, data or [], problems=problems)
+    samples = held_out_samples(loaded.recipe.data, loaded.labels, data or [], problems=problems)
     found = recalibrations(
         loaded,
         samples,
@@ -66,13 +65,13 @@ def _calibrate(
         progress=None if quiet else lambda line: print(line, file=sys.stderr),
     )
     source = {"data": list(data or ["held out in training"])}
-    for mirror, result in found.items():
-        loaded.recalibrations[mirror] = replace(result, facts={**result.facts, **source})
-        name = "averaged with the mirrored crop" if mirror else "one crop"
+    for flip, result in found.items():
+        loaded.recalibrations[flip] = replace(result, facts={**result.facts, **source})
+        name = "averaged with the flipped crop" if flip else "one crop"
         print(f"{name}: {_said(result.summary())}")
     if conformal != "none":
         print(_promise(int(found[False].facts["faces"])))
-    save_model(out, loaded, {k: v for k, v in facts.items() if k not in ("recipe", "format")})
+    save_model(out, loaded, metadata)
     print(out)
     for problem in dict.fromkeys(problems):
         print(f"left out: {problem}", file=sys.stderr)

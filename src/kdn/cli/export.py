@@ -6,7 +6,7 @@ from pathlib import Path
 
 from kdn.cli.command import Command
 from kdn.models import model_path
-from kdn.models.checkpoint import load_model, load_value_model, names_of_values, save_model
+from kdn.models.checkpoint import load_model, save_model
 
 __all__ = ["EXPORT"]
 
@@ -31,13 +31,12 @@ def _export(
         raise ValueError(f"out must end in .safetensors, got {out}")
     if out.exists() and out.samefile(model_path(model)):
         raise ValueError(f"out must be another file than the model, got {out}")
-    loaded, facts = load_value_model(model) if names_of_values(model) else load_model(model)
-    facts = {name: value for name, value in facts.items() if name not in ("recipe", "format")}
+    loaded, metadata = load_model(model)
     if licence is not None:
-        facts["licence"] = licence
+        metadata["licence"] = licence
     if card is not None:
-        facts["card"] = card.read_text(encoding="utf-8")
-    save_model(out, loaded, facts, half=half)
+        metadata["card"] = card.read_text(encoding="utf-8")
+    save_model(out, loaded, metadata, half=half)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
     return 0
 

@@ -19,7 +19,7 @@ from kdn.cli.labelled import Labelled
 from kdn.cli.listing import Listing
 from kdn.cli.valued import Valued
 from kdn.data.formats.pts import PICTURE_SUFFIXES
-from kdn.models.checkpoint import names_of_values
+from kdn.models.checkpoint import load_model
 from kdn.predict.annotate import Drawing, annotate
 from kdn.predict.boxes import match_boxes, read_boxes
 from kdn.predict.detect import detector_for
@@ -103,7 +103,7 @@ def _predict(
         raise ValueError(f"batch must be at least 1, got {batch}")
     judge = _judge(abstain, tau)
     place = str(_device(device))
-    if names_of_values(model):
+    if load_model(model)[0].labels.kind == "scalars":
         landmarks = {"--abstain": judge, "--ensemble": ensemble, "--views": views, "--maps": maps}
         landmarks |= {"--draw": draw, "--mirror": mirror, "--uncertain": uncertain}
         landmarks |= {"--combine": combine != "mixture"}

@@ -36,7 +36,7 @@ def _train(
     Args:
         out: Folder of the run; gets best.safetensors, last.safetensors, log.csv, recipe.json.
         data: What is learned from.
-        labels: Which values are learned instead of landmarks.
+        labels: Which scalars are learned instead of landmarks.
         augment: How training pictures are varied.
         network: What scores the cells.
         head: How outputs become a density, and what the loss is.

@@ -13,9 +13,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from kdn.data import CropDataset, PointLabels, Sample, read_batches
+from kdn.data import CropDataset, Sample, read_batches
 from kdn.density import GaussianDensity, KernelDensity
-from kdn.models.model import LandmarkModel
+from kdn.models.model import Model
 from kdn.models.recalibration import (
     Adjustment,
     ConformalLevels,
@@ -28,10 +28,10 @@ __all__ = ["calibrate", "recalibrations"]
 
 
 def calibrate(
-    model: LandmarkModel,
+    model: Model,
     samples: Sequence[Sample],
     *,
-    mirror: bool = False,
+    flip: bool = False,
     parts: Sequence[str] = ("temperature", "bandwidth", "covariance"),
     per_landmark: bool = False,
     conformal: str = "landmark",
@@ -39,7 +39,7 @@ def calibrate(
     problems: list[str] | None = None,
     progress: Callable[[str], object] | None = None,
 ) -> Recalibration:
-    """Return the recalibration of a model's densities, for `model.recalibrations[mirror]`.
+    """Return the recalibration of a model's densities, for `model.recalibrations[flip]`.
 
     First the adjustment with the least NLL of the labels is fitted, then conformal levels are taken
     from the adjusted densities on the same samples. The adjustment has three numbers, so
@@ -48,7 +48,7 @@ def calibrate(
     Args:
         model: In evaluation mode. What recalibration it has is not looked at.
         samples: Not trained on, cropped by their boxes.
-        mirror: For densities averaged with those of the mirrored crop.
+        flip: For densities averaged with those of the flipped crop.
         parts: What is fitted, of `kdn.models.recalibration.PARTS`; empty for no adjustment.
         per_landmark: Fit these for every landmark.
         conformal: `landmark`, `pooled`, or `none`; see `kdn.models.recalibration.ConformalLevels`.
@@ -64,7 +64,7 @@ def calibrate(
     if conformal not in ("landmark", "pooled", "none"):
         raise ValueError(f"conformal must be landmark, pooled or none, got {conformal!r}")
     said = progress or (lambda line: None)
-    outputs = _Outputs.of(model, samples, mirror, batch, problems)
+    outputs = _Outputs.of(model, samples, flip, batch, problems)
     before = mean_nll(outputs.batches())
     adjustment, after = None, before
     if parts:
@@ -86,9 +86,9 @@ def calibrate(
 
 
 def recalibrations(
-    model: LandmarkModel, samples: Sequence[Sample], **options: Any
+    model: Model, samples: Sequence[Sample], **options: Any
 ) -> dict[bool, Recalibration]:
-    """Return the recalibrations of a model's densities for single crops and averaged with mirrored.
+    """Return the recalibrations of a model's densities for single crops and averaged with flipped.
 
     The latter only where the head's densities can be averaged. To be used, they are put into
     `model.recalibrations`; `kdn.models.checkpoint.save_model` writes them then.
@@ -101,8 +101,8 @@ def recalibrations(
     Raises:
         ValueError: As `calibrate`.
     """
-    views = (False, True) if model.can_mirror else (False,)
-    return {mirror: calibrate(model, samples, mirror=mirror, **options) for mirror in views}
+    views = (False, True) if model.can_flip else (False,)
+    return {flip: calibrate(model, samples, flip=flip, **options) for flip in views}
 
 
 def _number(nll: float) -> float | None:
@@ -116,34 +116,32 @@ class _Outputs:
 
     Args:
         model: Whose head turns it into densities.
-        rows: Outputs, outputs of the mirrored crops, labels in crop px, which of them count.
+        rows: Outputs, outputs of the flipped crops, labels in crop px, which of them count.
     """
 
-    model: LandmarkModel
+    model: Model
     rows: list[tuple[Tensor, Tensor | None, Tensor, Tensor]]
 
     @classmethod
     def of(
         cls,
-        model: LandmarkModel,
+        model: Model,
         samples: Sequence[Sample],
-        mirror: bool,
+        flip: bool,
         batch: int,
         problems: list[str] | None,
     ) -> _Outputs:
         """Return the outputs of all samples that can be read."""
         data, device = model.recipe.data, model.mean.device
-        dataset = CropDataset(
-            samples, labels=PointLabels(model.markup), data=data, augment=None, seed=0
-        )
+        dataset = CropDataset(samples, labels=model.labels, data=data, augment=None, seed=0)
         rows = []
         for _, items in read_batches(dataset, batch, problems):
             inputs = default_collate(items)
             crops = inputs["image"].to(device)
             with torch.no_grad():
                 outputs = model(crops)[-1].cpu()
-                mirrored = model(crops.flip(-1))[-1].cpu() if mirror else None
-            rows.append((outputs, mirrored, inputs["target"], inputs["valid"]))
+                flipped = model(crops.flip(-1))[-1].cpu() if flip else None
+            rows.append((outputs, flipped, inputs["target"], inputs["valid"]))
         if not any(bool(valid.any()) for *_, valid in rows):
             raise ValueError("samples must hold at least one that can be read and has a label")
         return cls(model, rows)
@@ -156,9 +154,9 @@ class _Outputs:
     def batches(self) -> Iterator[tuple[KernelDensity | GaussianDensity, Tensor, Tensor]]:
         """Yield densities, not recalibrated, with labels and which of them count."""
         device = self.model.mean.device
-        for outputs, mirrored, points, valid in self.rows:
+        for outputs, flipped, points, valid in self.rows:
             with torch.no_grad():
-                other = None if mirrored is None else mirrored.to(device)
+                other = None if flipped is None else flipped.to(device)
                 density = self.model.density_of(outputs.to(device), other)
             yield density, points.to(device), valid.to(device)
 
