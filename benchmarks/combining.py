@@ -85,10 +85,10 @@ def measure(
                 mirror=[True],
                 apart=True,
             )
-            count = looks[0].batch_shape[-1]
+            count = looks[0].density.batch_shape[-1]
             for row, sample in enumerate(some):
                 part = slice(row * count, (row + 1) * count)
-                own = [rows_of(look, part) for look in looks]
+                own = [rows_of(look.density, part) for look in looks]
                 usual = View().crop_to_image(sample.bbox, model.recipe.data)
                 for name, way in ways.items():
                     found[name].append(scores_of(way(own), sample, float(usual.log_abs_det())))

@@ -14,7 +14,7 @@ from typing import Any, get_type_hints
 import pytest
 
 from kdn.cli import build_parser
-from kdn.predictions import Predictions
+from kdn.predictions import COLUMNS
 from kdn.recipe import Recipe
 
 ROOT = Path(__file__).parents[1]
@@ -238,10 +238,14 @@ def _as_written(value: object) -> str:
 def test_column_table_is_the_columns() -> None:
     text = (ROOT / "docs" / "predictions.md").read_text("utf-8")
     section = text.split("## Columns")[1].split("\n## ")[0]
-    said = [row[0] for row in rows_of(section)[2:]]
-    true = {field.name for field in dataclasses.fields(Predictions)} - {"metadata"}
-    assert len(said) == len(set(said))
-    assert set(said) == true
+    rows = rows_of(section)[2:]
+    assert [row[0] for row in rows[:2]] == ["id", "path"]
+    wanted = []
+    for name, column in COLUMNS.items():
+        size = " × ".join(column.shape.split()) + (" (boolean)" if column.boolean else "")
+        about = column.about.replace("|", r"\|")
+        wanted.append([name, column.kind or "both", size, column.unit, about])
+    assert rows[2:] == wanted
 
 
 def test_changelog_names_every_dependency() -> None:

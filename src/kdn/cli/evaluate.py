@@ -14,10 +14,16 @@ from kdn.data.markup import FACE68
 from kdn.data.paths import replacing
 from kdn.evaluate.calibration import Diagnosis, diagnose
 from kdn.evaluate.landmarks import evaluate
-from kdn.predictions import Predictions, read_column, read_predictions, write_predictions
-from kdn.predictions.labels import Labels, add_labels, offset_note
-from kdn.predictions.published import read_published
-from kdn.predictions.values import holds_values
+from kdn.predictions import (
+    Predictions,
+    Targets,
+    add_labels,
+    holds_scalars,
+    read_predictions,
+    read_published,
+    write_predictions,
+)
+from kdn.predictions.labels import offset_note
 
 __all__ = ["EVALUATE"]
 
@@ -62,7 +68,7 @@ def _evaluate(
         within: Of values, score the share of errors of at most this, in the label's unit.
         at_least: Of values, score by F1 which are this or more.
     """
-    if holds_values(predictions, labelled=labels is not None):
+    if holds_scalars(predictions, labelled=labels is not None):
         landmarks = {"--first-pixel": first_pixel, "--calibration": calibration}
         landmarks |= {"--decoder": decoder, "--by": by}
         refuse_for_values(predictions, landmarks)
@@ -86,14 +92,13 @@ def _evaluate(
         if decoder not in given.decoders:
             raise ValueError(f"{predictions}: column {decoder!r} is missing")
         metadata = {**given.metadata, "decoder": decoder}
-        if decoder != given.metadata.get("decoder"):  # the masses are about the other's points
-            given = replace(given, mass_within=None)
-        given = replace(given, landmarks=given.decoders[decoder], metadata=metadata)
+        if decoder != given.metadata.get("decoder"):
+            given = given.with_prediction(given.decoders[decoder], metadata=metadata)
     result = evaluate(given, bootstrap=bootstrap, seed=seed)
     result = replace(result, notes=(*notes, *result.notes))
     text, said = result.as_table(), result.as_json()
     if calibration:
-        found = _diagnosis(given, predictions, labels is None, by, bootstrap, seed)
+        found = _diagnosis(given, by, bootstrap, seed)
         text, said = f"{text}\n{found.as_table()}", {**said, "calibration": found.as_json()}
         if figure is not None:
             _draw(found, figure)
@@ -107,18 +112,9 @@ def _evaluate(
     return 1 if problems else 0
 
 
-def _diagnosis(
-    given: Predictions, file: Path, own_labels: bool, by: str | None, bootstrap: int, seed: int
-) -> Diagnosis:
-    """Return the diagnosis, with landmarks told apart by a column of the predictions or the file.
-
-    A file's own columns go with its rows, which labels from elsewhere may leave out or reorder.
-    """
-    values = None
-    if by is not None and getattr(given, by, None) is None:
-        if not own_labels:
-            raise ValueError(f"--by {by}: a column of your own is for a file with its own labels")
-        values = read_column(file, by)
+def _diagnosis(given: Predictions, by: str | None, bootstrap: int, seed: int) -> Diagnosis:
+    """Return the diagnosis, with landmarks told apart by a column or an attribute."""
+    values = given.attribute(by) if by and getattr(given, by, None) is None else None
     return diagnose(given, by=by, values=values, bootstrap=bootstrap, seed=seed)
 
 
@@ -162,7 +158,7 @@ def _with_labels(
     else:
         given = read_predictions(file)
         places = [f"{file}: row {row}" for row in range(len(given))]
-    labels = Labels.of_samples(samples, markup)
+    labels = Targets.of_samples(samples, markup)
     try:
         given = add_labels(given, labels, places=places, problems=problems)
     except ValueError as error:
@@ -172,7 +168,7 @@ def _with_labels(
     if missing:
         notes.append(f"Not scored for want of a prediction: {missing} of {len(labels.ids)} faces.")
     if given.target is not None:
-        notes.append(offset_note(given.landmarks, given.target))
+        notes.append(offset_note(given.prediction, given.target))
     return given, [note for note in notes if note]
 
 

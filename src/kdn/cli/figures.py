@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from kdn.cli.command import Command
-from kdn.predictions import maps_path, read_maps, read_predictions
-from kdn.predictions.values import holds_values
+from kdn.predictions import holds_scalars, maps_path, read_maps, read_predictions
 
 __all__ = ["FIGURES"]
 
@@ -24,7 +23,7 @@ def _figures(predictions: list[Path], out: Path) -> int:
     if len({path.stem for path in predictions}) < len(predictions):
         raise ValueError("predictions must be files of different names, which the figures bear")
     for path in predictions:
-        if holds_values(path):
+        if holds_scalars(path):
             raise ValueError(f"{path}: holds values; kdn evaluate {path} --figure draws them")
     named = {path.stem: read_predictions(path) for path in predictions}
     maps = {p.stem: read_maps(maps_path(p)) for p in predictions if maps_path(p).is_file()}

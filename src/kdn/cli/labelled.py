@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -47,7 +47,7 @@ class Labelled:
                 metadata={"checkpoint": name, "epoch": landmarker.facts.get("epoch")},
             )
         attributes = attribute_columns(samples.from_files(), predictions.id)
-        write_predictions(target, predictions, attributes=attributes)
+        write_predictions(target, replace(predictions, attributes=attributes))
         print(f"{len(predictions)} faces: {target}")
         if drawn is not None:
             write_maps(maps_path(target), drawn)

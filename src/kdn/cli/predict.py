@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 from collections.abc import Callable
@@ -18,16 +17,18 @@ from kdn.cli.command import Command
 from kdn.cli.labelled import Labelled
 from kdn.cli.listing import Listing
 from kdn.cli.valued import Valued
-from kdn.data.formats.pts import PICTURE_SUFFIXES
+from kdn.data.images import PICTURE_SUFFIXES
+from kdn.data.numbers import length_of, probability_of
 from kdn.models.checkpoint import load_model
 from kdn.predict.annotate import Drawing, annotate
 from kdn.predict.boxes import match_boxes, read_boxes
 from kdn.predict.detect import detector_for
-from kdn.predict.face import Face, length_of
+from kdn.predict.estimator import Estimator
+from kdn.predict.face import Face
 from kdn.predict.inputs import Input, expand_inputs
 from kdn.predict.outputs import Output, OutputNames, Summary, open_output
 from kdn.predict.overlay import draw_faces
-from kdn.predict.predictor import load
+from kdn.predict.predictor import landmarker_of
 
 __all__ = ["PREDICT"]
 
@@ -103,35 +104,33 @@ def _predict(
         raise ValueError(f"batch must be at least 1, got {batch}")
     judge = _judge(abstain, tau)
     place = str(_device(device))
-    if load_model(model)[0].labels.kind == "scalars":
+    first, facts = load_model(model)
+    if first.labels.kind == "scalars":
         landmarks = {"--abstain": judge, "--ensemble": ensemble, "--views": views, "--maps": maps}
         landmarks |= {"--draw": draw, "--mirror": mirror, "--uncertain": uncertain}
         landmarks |= {"--combine": combine != "mixture"}
         for flag, value in landmarks.items():
             if value:
                 raise ValueError(f"{flag} is for landmarks, but {model} gives values")
-        valued = Valued(model, place, decoder, max(batch, 64), out or [])
+        estimator = Estimator(first.to(place), facts)
+        valued = Valued(model, estimator, decoder, max(batch, 64), out or [])
         return valued.labelled(data) if data else valued.pictures(inputs or [], boxes, detector)
+    how: dict[str, Any] = {"device": place, "views": views or (1.0,), "combine": combine}
+    how["calibrated"] = calibrated
     if data:
         if judge is not None:
             raise ValueError("--abstain is for pictures and videos, not for --data")
         if ensemble or views or combine != "mixture":
             raise ValueError("--ensemble, --views and --combine are for pictures and videos")
         labelled = Labelled(data, decoder, batch, maps)
-        landmarker = load(model, device=place, mirror=bool(mirror), calibrated=calibrated)
+        landmarker = landmarker_of([(first, facts)], mirror=bool(mirror), **how)
         return labelled.predict(landmarker, model, out or [])
     if decoder != "default" or maps:
         raise ValueError("--decoder and --maps are for labelled data (--data)")
     for target in out or []:
         _refuse_pictures(target)
-    landmarker = load(
-        [model, *(ensemble or [])],
-        device=place,
-        mirror=mirror,
-        views=views or (1.0,),
-        combine=combine,
-        calibrated=calibrated,
-    )
+    models = [(first, facts), *(load_model(name) for name in ensemble or [])]
+    landmarker = landmarker_of(models, mirror=mirror, **how)
     if boxes is not None and landmarker.whole:
         raise ValueError("--boxes: this model looks at whole pictures (data.crop: picture)")
     listed = expand_inputs(inputs or [], stdin=sys.stdin)
@@ -141,7 +140,9 @@ def _predict(
     given, unused = _given_boxes(boxes, pictures, summary)
     drawing = None
     if overlay != "none":
-        options: dict[str, Any] = {"level": level, "uncertain": _length(uncertain)}
+        if uncertain is not None:
+            length_of(uncertain, 1.0, name="uncertain")  # raises before anything is done
+        options: dict[str, Any] = {"level": level, "uncertain": uncertain}
         options["what"] = tuple(draw or ("points", "ellipses"))
         drawing = _drawing(overlay, listed, overwrite or overlay == _OVERLAYS, options)
     with ExitStack() as stack:
@@ -213,29 +214,11 @@ def _drawing(folder: str, listed: list[Input], overwrite: bool, options: dict[st
 
 def _judge(abstain: str | None, tau: str) -> Callable[[Face], Face] | None:
     """Return what gives landmarks up, None if none are to be."""
-    length_of(tau, 1.0)  # raises before anything is done
+    length_of(tau, 1.0, name="tau")  # raises before anything is done
     if abstain is None:
         return None
-    try:
-        limit = float(abstain.removesuffix("%")) / (100.0 if abstain.endswith("%") else 1.0)
-    except ValueError:
-        limit = math.nan
-    if not 0.0 <= limit <= 1.0:
-        raise ValueError(f"abstain must be a probability, 0 to 1 or 0% to 100%, got {abstain}")
+    limit = probability_of(abstain, name="abstain")
     return lambda face: face.abstaining(limit, tau)
-
-
-def _length(text: str | None) -> float | str | None:
-    """Return a threshold as a number of pixels, or as the share it is."""
-    if text is None:
-        return None
-    try:
-        length = float(text.removesuffix("%"))
-    except ValueError:
-        length = math.nan
-    if not 0 < length < math.inf:
-        raise ValueError(f"uncertain must be pixels or a share such as 3%, above 0, got {text!r}")
-    return text if text.endswith("%") else length
 
 
 def _refuse_pictures(target: str) -> None:

@@ -15,10 +15,11 @@ from kdn.data.formats.disfa import DISFA_UNITS, read_disfa
 from kdn.data.formats.dlib import read_dlib
 from kdn.data.formats.fgnet import read_fgnet
 from kdn.data.formats.fitted import read_300wlp, read_aflw2000
+from kdn.data.formats.format import Format
 from kdn.data.formats.ibug import read_ibug
 from kdn.data.formats.merl_rav import read_merl_rav
 from kdn.data.formats.pts import read_pts
-from kdn.data.formats.sources import SOURCES, load_samples, source_markup, source_place
+from kdn.data.formats.sources import load_samples, source_forms, source_markup, source_place
 from kdn.data.formats.table import read_table
 from kdn.data.formats.utkface import read_utkface
 from kdn.data.formats.wflw import read_wflw
@@ -40,10 +41,10 @@ from kdn.data.synthetic.occluders import Occluded
 
 __all__ = [
     "DISFA_UNITS",
-    "SOURCES",
     "Augmentation",
     "CofwFaces",
     "CropDataset",
+    "Format",
     "Framing",
     "Labels",
     "Occluded",
@@ -83,6 +84,7 @@ __all__ = [
     "read_utkface",
     "read_wflw",
     "sample_scalars",
+    "source_forms",
     "source_markup",
     "source_place",
     "split_by_picture",

@@ -14,10 +14,16 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 from PIL import Image, ImageOps
 
-__all__ = ["BACKGROUND", "as_rgb", "image_size", "read_image"]
+__all__ = ["BACKGROUND", "PICTURE_SUFFIXES", "as_rgb", "image_size", "read_image"]
 
 BACKGROUND = 255
 """What shows through transparent parts of a picture: this value in all three colours, white."""
+
+PICTURE_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib"),
+    *(".tif", ".tiff", ".jp2", ".avif", ".ppm", ".pgm", ".pbm", ".pnm"),
+)
+"""Endings, in small letters, by which pictures are known in folders and by patterns."""
 
 Rgb = UInt8[np.ndarray, "height width 3"]
 

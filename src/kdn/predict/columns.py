@@ -14,20 +14,19 @@ from torch.utils.data import default_collate
 
 from kdn.data import CropDataset, Sample, read_batches
 from kdn.data.markup import facts_of_markup
-from kdn.density import GaussianDensity, KernelDensity, MappedDensity, peak_mass
+from kdn.density import GaussianDensity, KernelDensity, MappedDensity
 from kdn.grid import Affine, Grid
 from kdn.models.heads import Head
 from kdn.models.model import Model
 from kdn.models.recalibration import Recalibration
-from kdn.predictions import AREA_LEVELS, DECODERS, Maps, Predictions
+from kdn.predictions import AREA_LEVELS, Maps, Predictions, decoders_of
 
 __all__ = ["RADII", "predict"]
 
 RADII = (2.0, 5.0, 7.0, 10.0)
 """Distances of the column `mass_within`, in percent of `√(w·h)` of the face's box."""
 
-_VECTOR_SIDE = 4.0
-"""Crop pixels of the square of `peak_mass` where there are no maps: a cell of FAN's."""
+_DECODERS = decoders_of("points")
 
 
 def predict(
@@ -66,9 +65,9 @@ def predict(
         ValueError: If no sample is left, or there is no such decoder.
     """
     chosen = model.head.decoder if decoder == "default" else decoder
-    if chosen not in DECODERS:
+    if chosen not in _DECODERS:
         raise ValueError(
-            f"decoder must be default or one of {', '.join(DECODERS)}, got {decoder!r}"
+            f"decoder must be default or one of {', '.join(_DECODERS)}, got {decoder!r}"
         )
     dataset = CropDataset(
         samples, labels=model.labels, data=model.recipe.data, augment=None, seed=0
@@ -87,7 +86,6 @@ def predict(
                 {
                     **_points(found, inputs, model.head),
                     **_columns(density, inputs, model.recalibration(mirror)),
-                    "peak_mass": _numpy(peak_mass(density, _peak_side(model.head))),
                 }
             )
             if radii:
@@ -100,7 +98,9 @@ def predict(
             progress(len(items))
     if not rows:
         raise ValueError("samples must hold at least one that can be read")
-    columns = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+    columns: dict[str, Any] = {
+        name: np.concatenate([row[name] for row in rows]) for name in rows[0]
+    }
     facts = _facts(model, chosen, mirror, radii)
     predictions = Predictions(
         id=tuple(name for name, _, _ in names),
@@ -130,7 +130,6 @@ def _facts(model: Model, decoder: str, mirror: bool, radii: Sequence[float]) -> 
     if radii:
         facts["radii"] = list(radii)
     facts["version"] = importlib.metadata.version("kdn")
-    facts["peak_side"] = _peak_side(model.head)
     return facts
 
 
@@ -139,7 +138,7 @@ def _points(
 ) -> dict[str, np.ndarray]:
     """Return the points of all decoders for one batch, in image pixels."""
     crop_to_image = Affine.of_matrix(inputs["crop_to_image"])
-    points = {name: head.decode(density, name).double().cpu() for name in DECODERS}
+    points = {name: head.decode(density, name).double().cpu() for name in _DECODERS}
     return {name: _numpy(crop_to_image.points(found)) for name, found in points.items()}
 
 
@@ -218,11 +217,6 @@ def _maps(density: KernelDensity, inputs: dict[str, Tensor], count: int) -> dict
         "target": inputs["target"].masked_fill(missing, torch.nan)[:count].numpy(),
         "visible": inputs["visible"][:count].numpy(),
     }
-
-
-def _peak_side(head: Head) -> float:
-    """Return the side of the square of `peak_mass`, crop pixels: a cell of the network's maps."""
-    return float(head.grid.spacing[0]) if head.takes_maps else _VECTOR_SIDE
 
 
 def _finer(grid: Grid) -> int:

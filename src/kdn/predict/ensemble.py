@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from kdn.models.model import Model
 from kdn.predict.face import Box
 from kdn.recipe import DataRecipe
 
-__all__ = ["COMBINATIONS", "Looks", "View", "densities_of_views", "views_of"]
+__all__ = ["COMBINATIONS", "Look", "Looks", "View", "densities_of_views", "views_of"]
 
 COMBINATIONS = {"mixture": mixture, "product": product}
 """How densities of several looks become one."""
@@ -85,6 +85,18 @@ def views_of(views: Sequence[float | Sequence[float] | View]) -> tuple[View, ...
     return tuple(found)
 
 
+class Look(NamedTuple):
+    """What one look says, in image pixels, batch shape `(faces, landmarks)`.
+
+    Attributes:
+        density: Recalibrated where the model is.
+        before: As the model's head gives it, from which points are decoded.
+    """
+
+    density: MappedDensity
+    before: MappedDensity
+
+
 def densities_of_views(
     models: Sequence[Model],
     pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]],
@@ -93,8 +105,8 @@ def densities_of_views(
     *,
     mirror: Sequence[bool],
     apart: bool,
-) -> list[MappedDensity]:
-    """Return the density of each look, in image pixels, batch shape `(faces, landmarks)`.
+) -> list[Look]:
+    """Return the densities of each look.
 
     Args:
         models: With one mark-up.
@@ -119,13 +131,18 @@ def densities_of_views(
             crop_to_image = Affine(
                 torch.stack([one.linear for one in maps]), torch.stack([one.offset for one in maps])
             ).to(device)
-            looks: list[Any] = [model.density(stacked, flip=both and not apart)]
+            averaged = both and not apart
+            looks: list[Any] = [model.density(stacked, flip=averaged, adjusted=False)]
             if both and apart:
-                mirrored = model.density(stacked.flip(-1))
+                mirrored = model.density(stacked.flip(-1), adjusted=False)
                 if isinstance(mirrored, GaussianDensity):
                     raise ValueError("mirror must be False for densities without a map, got True")
                 looks.append(turned_back(mirrored, model.labels.flip))
-            found += [look.mapped(crop_to_image) for look in looks]
+            recalibration = model.recalibration(averaged)
+            for before in looks:
+                density = recalibration.adjusted(before).mapped(crop_to_image)
+                same = recalibration.adjustment is None
+                found.append(Look(density, density if same else before.mapped(crop_to_image)))
     return found
 
 
@@ -168,15 +185,22 @@ class Looks:
 
     def densities(
         self, pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]], boxes: Sequence[Box]
-    ) -> list[MappedDensity]:
-        """Return the density of each look at some faces, as `densities_of_views` does."""
+    ) -> list[Look]:
+        """Return the densities of each look at some faces, as `densities_of_views` does."""
         apart = self.combine == "product"
         return densities_of_views(
             self.models, pictures, boxes, self.views, mirror=self.mirror, apart=apart
         )
 
-    def combined(self, densities: Sequence[MappedDensity], face: int) -> Any:
-        """Return the densities of one face, batch shape `(landmarks,)`, combined."""
-        count = densities[0].batch_shape[-1]
+    def combined(self, looks: Sequence[Look], face: int) -> tuple[Any, Any]:
+        """Return the densities of one face, `(landmarks,)`, and those that points are decoded from.
+
+        The latter are not recalibrated.
+        """
+        count = looks[0].density.batch_shape[-1]
         rows = slice(face * count, (face + 1) * count)
-        return COMBINATIONS[self.combine]([rows_of(density, rows) for density in densities])
+        combine = COMBINATIONS[self.combine]
+        density = combine([rows_of(look.density, rows) for look in looks])
+        if all(look.before is look.density for look in looks):
+            return density, density
+        return density, combine([rows_of(look.before, rows) for look in looks])

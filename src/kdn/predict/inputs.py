@@ -11,13 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
-__all__ = ["IMAGE_SUFFIXES", "VIDEO_SUFFIXES", "Input", "TextSource", "expand_inputs"]
+from kdn.data.images import PICTURE_SUFFIXES
 
-IMAGE_SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".gif", ".bmp", ".dib"),
-    *(".tif", ".tiff", ".jp2", ".avif", ".ppm", ".pgm", ".pbm", ".pnm"),
-)
-"""Endings, in small letters, by which pictures are found in folders and by patterns."""
+__all__ = ["VIDEO_SUFFIXES", "Input", "TextSource", "expand_inputs"]
 
 VIDEO_SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg"),
@@ -142,7 +138,7 @@ def _in_folder(folder: str) -> Iterator[Input]:
         yield Input("missing", folder, reason=f"cannot be read ({error.strerror})")
         return
     paths = [os.path.join(folder, e) for e in entries if not e.startswith(".")]
-    pictures = [p for p in paths if _suffix(p) in IMAGE_SUFFIXES and os.path.isfile(p)]
+    pictures = [p for p in paths if _suffix(p) in PICTURE_SUFFIXES and os.path.isfile(p)]
     if not pictures:
         deeper = any(os.path.isdir(path) for path in paths)
         hint = f"; '{Path(folder) / '**'}' searches its sub-folders" if deeper else ""
@@ -154,7 +150,7 @@ def _in_folder(folder: str) -> Iterator[Input]:
 def _matching(pattern: str) -> Iterator[Input]:
     """Yield the pictures and videos that a pattern matches."""
     files = [p for p in sorted(glob.glob(pattern, recursive=True)) if os.path.isfile(p)]
-    known = [path for path in files if _suffix(path) in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES)]
+    known = [path for path in files if _suffix(path) in (*PICTURE_SUFFIXES, *VIDEO_SUFFIXES)]
     if not known:
         reason = "no picture or video among what it matches" if files else "matches no file"
         yield Input("missing", pattern, reason=reason)

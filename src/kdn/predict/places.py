@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
-from kdn.predict.detect import Detection, Detector, detector_for, whole_picture
+from kdn.predict.detect import Detector, detector_for, whole_picture
 from kdn.predict.face import Box
 from kdn.recipe import CropRule
 
@@ -51,23 +52,20 @@ def places_of(
     """
     if crop == "picture" and any(given is not None for given in boxes):
         raise ValueError("boxes must be None for a model of whole pictures (data.crop: picture)")
-    find = detector_for(detector, crop) if isinstance(detector, str) else detector
-    find = whole_picture if crop == "picture" else find
-    return [
-        Place(index, box, score)
-        for index, (picture, given) in enumerate(zip(pictures, boxes, strict=True))
-        for box, score in _asked(picture, given, find)
-    ]
 
+    @cache  # a detector takes milliseconds to build, and is asked only where no boxes are given
+    def find() -> Detector:
+        if crop == "picture":
+            return whole_picture
+        return detector_for(detector, crop) if isinstance(detector, str) else detector
 
-def _asked(
-    picture: np.ndarray, given: Sequence[Sequence[float]] | None, find: Detector
-) -> list[tuple[Box, float]]:
-    """Return the boxes of a picture with what the detector said of them."""
-    if given is not None:
-        return [(_box(box), math.nan) for box in given]
-    found: list[Detection] = find(picture)
-    return [(detection.bbox, detection.score) for detection in found]
+    result = []
+    for index, (picture, known) in enumerate(zip(pictures, boxes, strict=True)):
+        if known is not None:
+            result += [Place(index, _box(box), math.nan) for box in known]
+        else:
+            result += [Place(index, face.bbox, face.score) for face in find()(picture)]
+    return result
 
 
 def _box(box: Sequence[float]) -> Box:

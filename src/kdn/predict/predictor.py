@@ -28,7 +28,7 @@ from kdn.predict.face import Box, Face, face_score
 from kdn.predict.places import Place, places_of
 from kdn.predict.recrop import can_follow, poor_crop
 
-__all__ = ["Landmarker", "load"]
+__all__ = ["Landmarker", "landmarker_of", "load"]
 
 _WORSE = 0.05
 """By how much less the second crop may score: a box that is too small shows the face larger, which
@@ -71,19 +71,43 @@ def load(
     names = [model] if isinstance(model, (str, Path)) else list(model)
     if not names:
         raise ValueError("model must name at least one, got none")
-    loaded = [load_model(name) for name in names]
-    for name, (one, _) in zip(names, loaded, strict=True):
+    return landmarker_of(
+        [load_model(name) for name in names],
+        device=device,
+        mirror=mirror,
+        views=views,
+        combine=combine,
+        calibrated=calibrated,
+    )
+
+
+def landmarker_of(
+    models: Sequence[tuple[Model, Mapping[str, Any]]],
+    *,
+    device: str,
+    mirror: bool | None,
+    views: Sequence[Any],
+    combine: str,
+    calibrated: bool,
+) -> Landmarker:
+    """Return a landmarker of one or more models, with their facts; the rest is as for `load`."""
+    first, *others = models
+    for one, _ in models:
         if one.labels.kind != "points":
             scalars = ", ".join(one.labels.names)
             raise ValueError(
-                f"{name}: gives values ({scalars}), not landmarks; kdn.load_values takes it"
+                f"model gives values ({scalars}), not landmarks; kdn.load_values takes it"
             )
     if not calibrated:
-        for one, _ in loaded:
+        for one, _ in (first, *others):
             one.recalibrations = {}
-    first, *others = (one.to(device) for one, _ in loaded)
     return Landmarker(
-        first, mirror=mirror, facts=loaded[0][1], others=others, views=views, combine=combine
+        first[0].to(device),
+        mirror=mirror,
+        facts=first[1],
+        others=[one.to(device) for one, _ in others],
+        views=views,
+        combine=combine,
     )
 
 
@@ -252,11 +276,11 @@ class Landmarker:
     def _combined(self, pictures: list[np.ndarray], places: list[Place]) -> Iterator[Face]:
         """Yield the face of each place from the densities of several looks."""
         with torch.no_grad():
-            densities = self._looks.densities(pictures, [place.bbox for place in places])
+            looks = self._looks.densities(pictures, [place.bbox for place in places])
             for row, place in enumerate(places):
-                density = self._looks.combined(densities, row)
+                density, before = self._looks.combined(looks, row)
                 name = "mean" if self.model.head.decoder == "mean" else "mode"
-                points = decode(density, name).double().cpu()
+                points = decode(before, name).double().cpu()
                 yield self._in_image(density, points.numpy(), place)
 
     def _face(

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from kdn.data.coordinates import as_coordinate, shown
 from kdn.data.formats.entries import labelled, pictures_folder, read_entries
+from kdn.data.formats.format import Format, Writer
 from kdn.data.markup import BODY17, Markup
+from kdn.data.numbers import as_coordinate, shown
+from kdn.data.paths import replacing
 from kdn.data.sample import Box, Sample
+from kdn.data.tables import json_content
 
-__all__ = ["read_coco"]
+__all__ = ["CocoFile", "read_coco"]
 
 
 def read_coco(
@@ -81,10 +84,7 @@ def _content(file: Path) -> tuple[dict[Any, Any], list[Any]]:
     """Return the name of each picture by its number, and the annotations."""
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such file")
-    try:
-        content = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise ValueError(f"{file}: not a JSON file in UTF-8 ({error})") from error
+    content = json_content(file)
     images, annotations = (
         content.get(key) if isinstance(content, Mapping) else None
         for key in ("images", "annotations")
@@ -135,3 +135,70 @@ def _box(values: Any) -> Box | None:
         raise ValueError(f"bbox must be [x, y, width, height], got {shown(values)}")
     x, y, width, height = (as_coordinate(value) for value in values)
     return x - 0.5, y - 0.5, x + width - 0.5, y + height - 0.5
+
+
+class CocoFile(Writer):
+    """One category with the mark-up's names and lines; pictures and annotations count from 1.
+
+    Boxes count from the picture's corner, as COCO's do: ½ is added.
+    """
+
+    title = "COCO keypoints have"
+
+    def __init__(self, path: Path, markup: Markup, names: Sequence[str], pictures: str) -> None:
+        super().__init__(path, markup, names, pictures)
+        self._images: dict[str, dict[str, Any]] = {}
+        self._annotations: list[dict[str, Any]] = []
+
+    def add(self, sample: Sample) -> None:
+        """Take a face; a picture that cannot be read has no width and height."""
+        name = self.picture_name(sample)
+        if name not in self._images:
+            entry = {"id": len(self._images) + 1, "file_name": name}
+            self._images[name] = {**entry, **_size(sample)}
+        x0, y0, x1, y1 = sample.bbox
+        points = np.where(sample.valid[:, None], sample.landmarks, 0.0).tolist()
+        flags = np.where(sample.valid, 1 + sample.visible.astype(int), 0).tolist()
+        annotation = {
+            "id": len(self._annotations) + 1,
+            "image_id": self._images[name]["id"],
+            "category_id": 1,
+            "iscrowd": 0,
+            "keypoints": [
+                value for (x, y), v in zip(points, flags, strict=True) for value in (x, y, v)
+            ],
+            "num_keypoints": int(sample.valid.sum()),
+            "bbox": [x0 + 0.5, y0 + 0.5, x1 - x0, y1 - y0],
+            "area": (x1 - x0) * (y1 - y0),
+        }
+        self.lost |= {"attributes"} if sample.attributes else set()
+        self._annotations.append(annotation)
+
+    def finish(self) -> list[str]:
+        """Write the file, and return what was lost."""
+        category = {
+            "id": 1,
+            "name": self.markup.name,
+            "keypoints": list(self.markup.names),
+            "skeleton": [[i + 1, j + 1] for i, j in self.markup.edges],
+        }
+        content = {
+            "images": list(self._images.values()),
+            "annotations": self._annotations,
+            "categories": [category],
+        }
+        with replacing(self.path) as temporary:
+            temporary.write_text(json.dumps(content), encoding="utf-8")
+        return super().finish()
+
+
+def _size(sample: Sample) -> dict[str, int]:
+    """Return the size of a picture, or nothing."""
+    try:
+        height, width = sample.size()
+    except (OSError, ValueError):
+        return {}
+    return {"width": width, "height": height}
+
+
+COCO = Format("coco", "FILE.json", read_coco, pictures=True, writer=CocoFile, suffixes=(".json",))

@@ -13,8 +13,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 from kdn.data.formats.entries import labelled, read_entries
+from kdn.data.formats.format import Format
 from kdn.data.formats.mat import h5py_module, mat_matrix, read_mat
-from kdn.data.formats.pts import PICTURE_SUFFIXES
+from kdn.data.images import PICTURE_SUFFIXES
 from kdn.data.markup import FACE29, FACE68, Markup
 from kdn.data.sample import Sample
 
@@ -250,3 +251,7 @@ def _numbered(folder: Path, number: int) -> Path:
     """Return the picture of a number, `N.jpg` if there is none."""
     candidates = [folder / f"{number}{suffix}" for suffix in PICTURE_SUFFIXES]
     return next((path for path in candidates if path.is_file()), candidates[0])
+
+
+COFW = Format("cofw", "FILE.mat", read_cofw, markup=FACE29)
+COFW68 = Format("cofw68", "FOLDER@FILE.mat", read_cofw68, pictures=True, markup=FACE68)

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from kdn.data.coordinates import as_coordinate
 from kdn.data.formats.entries import box_of_picture, labelled, read_entries, settle
-from kdn.data.formats.pts import PICTURE_SUFFIXES
+from kdn.data.formats.format import Format
+from kdn.data.images import PICTURE_SUFFIXES
+from kdn.data.numbers import as_coordinate
 from kdn.data.sample import Sample
 
 __all__ = ["DISFA_UNITS", "read_disfa"]
@@ -152,3 +153,6 @@ def _pictures(folder: Path, subject: str, found: list[str]) -> dict[int, Path]:
         else:
             frames[int(number[0])] = path
     return frames
+
+
+DISFA = Format("disfa", "FOLDER", read_disfa, landmarks=False)

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 
-from kdn.data.coordinates import as_coordinate, shown
 from kdn.data.formats.entries import Faces, labelled, pictures_folder, read_entries
+from kdn.data.formats.format import Format, Writer
 from kdn.data.markup import FACE68, Markup
+from kdn.data.numbers import as_coordinate, shown
+from kdn.data.paths import replacing
 from kdn.data.sample import Sample
 
-__all__ = ["read_dlib"]
+__all__ = ["DlibFile", "read_dlib"]
 
 _Entry = tuple[str, ElementTree.Element]
 
@@ -109,3 +111,56 @@ def _boxes(file: Path, root: ElementTree.Element) -> Iterator[tuple[str, _Entry]
         picture = image.get("file", "").replace("\\", "/")
         for index, box in enumerate(image.findall("box")):
             yield f"{file}: {picture}, box {index}", (picture, box)
+
+
+class DlibFile(Writer):
+    """A box a face, its parts named by number; all in whole pixels: dlib reads no others."""
+
+    title = "dlib's XML has"
+
+    def __init__(self, path: Path, markup: Markup, names: Sequence[str], pictures: str) -> None:
+        super().__init__(path, markup, names, pictures)
+        self._digits = len(str(markup.landmarks - 1))
+        self._images: dict[str, ElementTree.Element] = {}
+        self._moved = 0.0
+
+    def add(self, sample: Sample) -> None:
+        """Take a face."""
+        name = self.picture_name(sample)
+        if name not in self._images:
+            self._images[name] = ElementTree.Element("image", file=name)
+        x0, y0, x1, y1 = sample.bbox
+        left, top = round(x0 + 0.5), round(y0 + 0.5)
+        sides = {
+            "top": top,
+            "left": left,
+            "width": max(round(x1 + 0.5) - left, 1),
+            "height": max(round(y1 + 0.5) - top, 1),
+        }
+        box = ElementTree.SubElement(
+            self._images[name], "box", {key: str(value) for key, value in sides.items()}
+        )
+        for index, (x, y) in enumerate(sample.landmarks.tolist()):
+            if sample.valid[index]:
+                where = {"name": f"{index:0{self._digits}d}", "x": f"{x:.0f}", "y": f"{y:.0f}"}
+                ElementTree.SubElement(box, "part", where)
+                self._moved = max(self._moved, abs(x - round(x)), abs(y - round(y)))
+        if (sample.valid & ~sample.visible).any():
+            self.lost.add("what is hidden")
+        if sample.attributes:
+            self.lost.add("attributes")
+
+    def finish(self) -> list[str]:
+        """Write the file, and return what was lost."""
+        root = ElementTree.Element("dataset")
+        ElementTree.SubElement(root, "images").extend(self._images.values())
+        ElementTree.indent(root)
+        with replacing(self.path) as temporary:
+            ElementTree.ElementTree(root).write(temporary, encoding="UTF-8", xml_declaration=True)
+        if not self._moved:
+            return super().finish()
+        rounded = f"coordinates were rounded, by up to {self._moved:.2f} px"
+        return [f"{self.title} whole pixels: {rounded}", *super().finish()]
+
+
+DLIB = Format("dlib", "FILE.xml", read_dlib, pictures=True, writer=DlibFile, suffixes=(".xml",))

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from kdn.data.formats.entries import labelled, read_entries
-from kdn.data.formats.pts import PICTURE_SUFFIXES, pts_numbers
+from kdn.data.formats.format import Format
+from kdn.data.formats.pts import pts_numbers
+from kdn.data.images import PICTURE_SUFFIXES
 from kdn.data.markup import XM2VTS68, Markup
 from kdn.data.sample import Sample
 
@@ -76,3 +78,6 @@ def read_fgnet(
                 yield str(path), path
 
     return read_entries(folder, entries(), read, markup=markup, problems=problems)
+
+
+FGNET = Format("fgnet", "FOLDER", read_fgnet, markup=XM2VTS68)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from kdn.data.formats.entries import labelled, read_entries
+from kdn.data.formats.format import Format
 from kdn.data.formats.mat import mat_matrix, read_mat
-from kdn.data.formats.pts import PICTURE_SUFFIXES
+from kdn.data.images import PICTURE_SUFFIXES
 from kdn.data.markup import FACE19, FACE68, Markup
 from kdn.data.sample import Sample
 
@@ -156,3 +158,8 @@ def _read_pictures(
                 yield str(path), path
 
     return read_entries(folder, entries(), read, markup=markup, problems=problems)
+
+
+_300WLP = Format("300wlp", "FOLDER", read_300wlp, markup=FACE68)
+_300WLP_3D = Format("300wlp-3d", "FOLDER", partial(read_300wlp, points="3d"), markup=FACE68)
+AFLW2000 = Format("aflw2000", "FOLDER", read_aflw2000, markup=FACE68)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import numpy as np
-
-from kdn.data.formats.pts import face_box, read_pairs, read_pts
+from kdn.data.formats.entries import labelled
+from kdn.data.formats.format import Format
+from kdn.data.formats.pts import PtsFolder, read_pairs, read_pts
 from kdn.data.markup import FACE68, Markup
 from kdn.data.sample import Sample
 
@@ -48,21 +48,15 @@ def read_ibug(
     """
 
     def read(picture: Path, pts: Path, prefix: str) -> Sample:
-        return _read_sample(picture, pts, markup, prefix)
+        photo = _PHOTO_AND_FACE.fullmatch(picture.stem)
+        return labelled(
+            f"{prefix}/{picture.stem}",
+            picture,
+            read_pts(pts, landmarks=None if markup is None else markup.landmarks),
+            picture=f"{prefix}/{photo[1] if photo else picture.stem}",
+        )
 
-    return read_pairs(folder, read, problems)
+    return read_pairs(folder, read, markup, problems)
 
 
-def _read_sample(picture: Path, pts: Path, markup: Markup | None, prefix: str) -> Sample:
-    landmarks = read_pts(pts, landmarks=None if markup is None else markup.landmarks)
-    valid = np.ones(len(landmarks), dtype=bool)
-    photo = _PHOTO_AND_FACE.fullmatch(picture.stem)
-    return Sample(
-        id=f"{prefix}/{picture.stem}",
-        image=picture,
-        landmarks=landmarks,
-        bbox=face_box(pts, landmarks, valid),
-        valid=valid,
-        visible=valid.copy(),
-        picture=f"{prefix}/{photo[1] if photo else picture.stem}",
-    )
+IBUG = Format("ibug", "FOLDER", read_ibug, writer=PtsFolder)

@@ -6,12 +6,15 @@ import re
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float64
 
-from kdn.data.formats.pts import face_box, pts_numbers, read_pairs
+from kdn.data.formats.entries import labelled
+from kdn.data.formats.format import Format
+from kdn.data.formats.pts import PtsFolder, pts_numbers, read_pairs
 from kdn.data.markup import FACE68, Markup
 from kdn.data.sample import Sample
 
-__all__ = ["read_merl_rav"]
+__all__ = ["MerlRavFolder", "read_merl_rav"]
 
 # A face is named by its picture in AFLW, with a number before or behind where that has several.
 _PICTURE = re.compile(r"(?:\d+-)?(image\d+)(?:_\d+)?")
@@ -59,26 +62,41 @@ def read_merl_rav(
     """
 
     def read(picture: Path, pts: Path, prefix: str) -> Sample:
-        return _read_sample(picture, pts, markup, prefix)
+        numbers = pts_numbers(pts, landmarks=None if markup is None else markup.landmarks)
+        valid = (numbers != -1.0).any(axis=1)
+        if valid.sum() < 2:
+            raise ValueError(f"a face needs two landmarks with a position, got {valid.sum()}")
+        hidden = numbers[:, 1] < 0
+        photo = _PICTURE.fullmatch(picture.stem)
+        return labelled(
+            f"{prefix}/{picture.stem}",
+            picture,
+            np.where(hidden[:, None], -numbers, numbers) - 1.0,
+            valid=valid,
+            visible=~hidden,
+            picture=f"{prefix}/{photo[1] if photo else picture.stem}",
+        )
 
-    return read_pairs(folder, read, problems)
+    return read_pairs(folder, read, markup, problems)
 
 
-def _read_sample(picture: Path, pts: Path, markup: Markup | None, prefix: str) -> Sample:
-    numbers = pts_numbers(pts, landmarks=None if markup is None else markup.landmarks)
-    valid = (numbers != -1.0).any(axis=1)
-    if valid.sum() < 2:
-        raise ValueError(f"{pts}: a face needs two landmarks with a position, got {valid.sum()}")
-    hidden = numbers[:, 1] < 0
-    landmarks = np.where(hidden[:, None], -numbers, numbers) - 1.0
-    landmarks[~valid] = np.nan
-    photo = _PICTURE.fullmatch(picture.stem)
-    return Sample(
-        id=f"{prefix}/{picture.stem}",
-        image=picture,
-        landmarks=landmarks,
-        bbox=face_box(pts, landmarks, valid),
-        valid=valid,
-        visible=~hidden,
-        picture=f"{prefix}/{photo[1] if photo else picture.stem}",
-    )
+class MerlRavFolder(PtsFolder):
+    """As `PtsFolder`, with the signs that say what is hidden and what has no position."""
+
+    def numbers(self, sample: Sample) -> Float64[np.ndarray, "landmarks 2"]:
+        """Return the numbers of a face's file, counted from 1.
+
+        Raises:
+            ValueError: If the signs cannot say where a landmark is.
+        """
+        numbers = sample.landmarks + 1.0
+        if (numbers[sample.valid, 1] <= 0).any():
+            raise ValueError(f"{sample.id}: a landmark above the picture would read as hidden")
+        hidden = sample.valid & ~sample.visible
+        if (numbers[hidden] == 1).all(axis=1).any():
+            raise ValueError(f"{sample.id}: a hidden landmark at the first pixel reads as missing")
+        signed = np.where(hidden[:, None], -numbers, numbers)
+        return np.where(sample.valid[:, None], signed, -1.0)
+
+
+MERL_RAV = Format("merl_rav", "FOLDER", read_merl_rav, markup=FACE68, writer=MerlRavFolder)

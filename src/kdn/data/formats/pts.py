@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Float64
 
-from kdn.data.sample import Box, Sample, tight_box
+from kdn.data.formats.entries import read_entries, settle
+from kdn.data.formats.format import Writer, write_png
+from kdn.data.images import PICTURE_SUFFIXES
+from kdn.data.markup import Markup
+from kdn.data.paths import replacing
+from kdn.data.sample import Sample
 
-__all__ = ["PICTURE_SUFFIXES", "face_box", "pts_numbers", "pts_text", "read_pairs", "read_pts"]
-
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png")
-"""Endings of pictures, in small letters."""
+__all__ = ["PtsFolder", "pts_numbers", "pts_text", "read_pairs", "read_pts"]
 
 Lines = list[tuple[int, str]]
 
 
 def read_pairs(
-    folder: Path, read: Callable[[Path, Path, str], Sample], problems: list[str] | None
+    folder: Path,
+    read: Callable[[Path, Path, str], Sample],
+    markup: Markup | None,
+    problems: list[str] | None,
 ) -> list[Sample]:
     """Return a sample for each picture of a folder that has a `.pts` file beside it.
 
@@ -28,6 +36,7 @@ def read_pairs(
         folder: Where the files lie; sub-folders are not searched.
         read: Makes a sample of the picture, its `.pts` file and what its id begins with, the names
             of the folder and its parent.
+        markup: What the landmarks are; None for any number that is the same in all files.
         problems: Where to put one line about each file that cannot be used; None to raise.
 
     Returns:
@@ -40,26 +49,16 @@ def read_pairs(
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
-    found: list[str] = []
-    samples = []
-    pairs = _pairs(folder, found)
-    prefix = "/".join(folder.resolve().parts[-2:])
-    for picture, pts in pairs:
-        try:
-            sample = read(picture, pts, prefix)
-            count, first = (len(s.landmarks) for s in (sample, (samples or [sample])[0]))
-            if count != first:
-                raise ValueError(f"{pts}: {count} points, but the first file has {first}")
-            samples.append(sample)
-        except (OSError, ValueError) as error:
-            found.append(str(error))
+    lines: list[str] = []
+    pairs = _pairs(folder, lines)
     if not pairs:
         raise ValueError(f"{folder}: no picture ({', '.join(PICTURE_SUFFIXES)}) with a .pts file")
-    if problems is not None:
-        problems.extend(found)
-    elif found:
-        more = [f"… and {len(found) - 10} more"] if len(found) > 10 else []
-        raise ValueError("\n".join([*found[:10], *more]))
+    prefix = "/".join(folder.resolve().parts[-2:])
+    entries = ((str(pts), (picture, pts, prefix)) for picture, pts in pairs)
+    samples = read_entries(
+        folder, entries, lambda entry: read(*entry), markup=markup, problems=lines
+    )
+    settle(lines, problems)
     return samples
 
 
@@ -113,20 +112,6 @@ def pts_text(landmarks: Float64[np.ndarray, "L 2"], *, digits: int = 3) -> str:
     """
     lines = [f"{x:.{digits}f} {y:.{digits}f}" for x, y in (landmarks + 1.0).tolist()]
     return "\n".join(["version: 1", f"n_points: {len(lines)}", "{", *lines, "}", ""])
-
-
-def face_box(
-    pts: Path, landmarks: Float64[np.ndarray, "landmarks 2"], valid: Bool[np.ndarray, " landmarks"]
-) -> Box:
-    """Return the tight box of a face's valid landmarks.
-
-    Raises:
-        ValueError: If it has no area; the message names the file.
-    """
-    box = tight_box(landmarks, valid)
-    if not (box[2] > box[0] and box[3] > box[1]):
-        raise ValueError(f"{pts}: all points lie on one line, so the face has no box")
-    return box
 
 
 def _without_header(path: Path, lines: Lines) -> tuple[Lines, int | None]:
@@ -185,3 +170,84 @@ def _pairs(folder: Path, problems: list[str]) -> list[tuple[Path, Path]]:
     problems += [f"{labels[stem]}: no picture beside it" for stem in labels.keys() - pictures]
     problems.sort()
     return [(pictures[stem], labels[stem]) for stem in sorted(pictures.keys() & labels)]
+
+
+class PtsFolder(Writer):
+    """A picture and a `.pts` file of six digits behind the point for each face.
+
+    Both are named like the picture where it has one face in all. Where any picture has several,
+    all are named by two numbers, that of the picture and that of the face in it, by which a folder
+    as a source knows the faces of one picture.
+
+    Raises:
+        ValueError: If there are files in the folder.
+    """
+
+    title = ".pts files have"
+
+    def __init__(self, path: Path, markup: Markup, names: Sequence[str], pictures: str) -> None:
+        super().__init__(path, markup, names, pictures)
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise ValueError(f"{path}: must be a new or an empty folder")
+        self._several = max(Counter(names).values()) > 1
+        self._numbers = {name: index for index, name in enumerate(dict.fromkeys(names))}
+        self._faces: Counter[str] = Counter()
+        self._stems: set[str] = set()
+
+    def numbers(self, sample: Sample) -> Float64[np.ndarray, "landmarks 2"]:
+        """Return the numbers of a face's file, counted from 1.
+
+        Raises:
+            ValueError: If a landmark has no position.
+        """
+        if not sample.valid.all():
+            raise ValueError(
+                f"{sample.id}: {int((~sample.valid).sum())} landmarks have no position, for which "
+                "a .pts file has no word; merl_rav:FOLDER has one"
+            )
+        if not sample.visible.all():
+            self.lost.add("what is hidden")
+        return sample.landmarks + 1.0
+
+    def add(self, sample: Sample) -> None:
+        """Write a face."""
+        numbers = self.numbers(sample)
+        stem = self._stem(sample)
+        if self.pictures != "none":
+            self._picture(sample, stem)
+        with replacing(self.path / f"{stem}.pts") as temporary:
+            temporary.write_text(pts_text(numbers - 1.0, digits=6), encoding="ascii")
+        self.lost |= {"boxes", "attributes"} if sample.attributes else {"boxes"}
+
+    def _stem(self, sample: Sample) -> str:
+        """Return a name that no other face has."""
+        picture = sample.picture or sample.id
+        if self._several:
+            face = self._faces[picture]
+            self._faces[picture] += 1
+            return f"{self._numbers[picture]:06d}_{face}"
+        name = sample.id.rpartition("/")[2]
+        if isinstance(sample.image, Path):
+            name = sample.image.stem
+        tries = (name if n == 1 else f"{name}-{n}" for n in range(1, len(self._stems) + 2))
+        stem = next(new for new in tries if new.casefold() not in self._stems)
+        self._stems.add(stem.casefold())
+        return stem
+
+    def _picture(self, sample: Sample, stem: str) -> None:
+        """Put the picture there."""
+        if isinstance(sample.image, np.ndarray):
+            write_png(self.path / f"{stem}.png", sample.image)
+            return
+        source = Path(sample.image)
+        if source.suffix.lower() not in PICTURE_SUFFIXES:
+            write_png(self.path / f"{stem}.png", sample.read())
+            return
+        if not source.is_file():
+            raise FileNotFoundError(f"{sample.id}: no picture {source}")
+        self.path.mkdir(parents=True, exist_ok=True)
+        target = self.path / f"{stem}{source.suffix.lower()}"
+        if self.pictures == "link":
+            os.symlink(source.absolute(), target)
+        else:
+            shutil.copyfile(source, target)

@@ -4,27 +4,31 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
 
-from kdn.data.coordinates import as_coordinate, shown
 from kdn.data.formats.entries import Faces, box_of_picture, labelled, pictures_folder, read_entries
+from kdn.data.formats.format import Format, Writer
 from kdn.data.markup import Markup
+from kdn.data.numbers import as_coordinate, shown
+from kdn.data.paths import replacing
 from kdn.data.sample import Box, Sample
+from kdn.data.tables import Row, csv_table, parquet_table
 
-__all__ = ["BOX_COLUMNS", "read_table"]
+__all__ = ["BOX_COLUMNS", "TableFile", "read_table"]
 
 BOX_COLUMNS = ("box_x0", "box_y0", "box_x1", "box_y1")
 """Where a table has boxes."""
 
 _PATHS = ("path", "file", "image")
+_FIRST = ("path", "id", "picture")
 _LANDMARK = re.compile(r"(?:x|y|visible)\d+")
 _SAID = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
-
-_Row = Mapping[str, Any]
 
 
 def read_table(
@@ -70,7 +74,7 @@ def read_table(
     parquet = file.suffix.lower() == ".parquet"
     if not parquet and file.suffix.lower() != ".csv":
         raise ValueError(f"{file}: must be a .csv or .parquet file")
-    header, rows = _parquet_rows(file) if parquet else _csv_rows(file)
+    header, rows = parquet_table(file) if parquet else csv_table(file)
     columns = _Columns(file if parquet else f"{file}:1", header)
     if markup is not None and markup.landmarks and not columns.count:
         raise ValueError(
@@ -78,7 +82,7 @@ def read_table(
             f"has {markup.landmarks}"
         )
 
-    def read(row: _Row | str) -> Sample:
+    def read(row: Row) -> Sample:
         if isinstance(row, str):
             raise ValueError(row)
         return columns.sample(row, faces)
@@ -116,7 +120,7 @@ class _Columns:
         known = {path, "id", "picture", *BOX_COLUMNS}
         self.others = [n for n in header if n and n not in known and not _LANDMARK.fullmatch(n)]
 
-    def sample(self, row: _Row, faces: Faces) -> Sample:
+    def sample(self, row: Mapping[str, Any], faces: Faces) -> Sample:
         """Return the face of a row."""
         picture = row[self.path]
         if not isinstance(picture, str) or not picture.strip():
@@ -135,6 +139,9 @@ class _Columns:
         box = self._box(row) if self.box else None
         if box is None and not self.count:
             box = box_of_picture(faces.path(picture))
+        attributes = {
+            name: _value(row[name]) for name in self.others if row[name] not in (None, "")
+        }
         return labelled(
             str(row.get("id") or "").strip() or own,
             faces.path(picture),
@@ -143,10 +150,10 @@ class _Columns:
             visible=visible,
             bbox=box,
             picture=str(row.get("picture") or "").strip() or faces.picture(picture),
-            attributes={name: _value(row[name]) for name in self.others if row[name] is not None},
+            attributes=attributes,
         )
 
-    def _box(self, row: _Row) -> Box | None:
+    def _box(self, row: Mapping[str, Any]) -> Box | None:
         sides = [_number(row[name]) for name in BOX_COLUMNS]
         if all(np.isnan(sides)):
             return None
@@ -185,33 +192,81 @@ def _value(value: Any) -> str | float | bool:
         return text
 
 
-def _csv_rows(file: Path) -> tuple[list[str], Iterator[tuple[str, _Row | str]]]:
-    """Return the header of a CSV file and its rows; a row of another length is said in words."""
-    try:
-        with open(file, encoding="utf-8-sig", newline="") as stream:
-            lines = csv.reader(stream)
-            header = [name.strip() for name in next(lines, [])]
-            rows = [(lines.line_num, cells) for cells in lines if any(c.strip() for c in cells)]
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f"{file}: not a CSV file in UTF-8 ({error})") from error
+class TableFile(Writer):
+    """A row a face: path, id, picture, x0, y0, …, box, visible0, …, attributes.
 
-    def placed() -> Iterator[tuple[str, _Row | str]]:
-        for number, cells in rows:
-            whole = len(cells) == len(header)
-            said = f"{len(cells)} cells, the header has {len(header)}"
-            cleaned = {n: c.strip() for n, c in zip(header, cells, strict=False)}
-            yield f"{file}:{number}", {n: c or None for n, c in cleaned.items()} if whole else said
+    Numbers are written with all their digits. A landmark without a position is two empty cells.
+    """
 
-    return header, placed()
+    title = "tables have"
+
+    def __init__(self, path: Path, markup: Markup, names: Sequence[str], pictures: str) -> None:
+        super().__init__(path, markup, names, pictures)
+        numbers = range(markup.landmarks)
+        self._points = [f"{axis}{i}" for i in numbers for axis in "xy"]
+        self._visible = [f"visible{i}" for i in numbers]
+        self._columns = {*_FIRST, *self._points, *BOX_COLUMNS, *self._visible}
+        self._attributes: dict[str, None] = {}
+        self._rows: list[dict[str, Any]] = []
+
+    def add(self, sample: Sample) -> None:
+        """Take a face.
+
+        Raises:
+            ValueError: If an attribute has the name of a column.
+        """
+        clash = sorted(self._columns & set(sample.attributes))
+        if clash:
+            raise ValueError(f"{sample.id}: attribute {clash[0]!r} has the name of a column")
+        points = [value if value == value else None for value in sample.landmarks.ravel().tolist()]
+        row = {
+            "path": self.picture_name(sample),
+            "id": sample.id,
+            "picture": sample.picture or sample.id,
+            **dict(zip(self._points, points, strict=True)),
+            **dict(zip(BOX_COLUMNS, sample.bbox, strict=True)),
+            **dict(zip(self._visible, sample.visible.tolist(), strict=True)),
+            **sample.attributes,
+        }
+        self._attributes.update(dict.fromkeys(sample.attributes))
+        self._rows.append(row)
+
+    def finish(self) -> list[str]:
+        """Write the file; nothing is lost."""
+        names = [*_FIRST, *self._points, *BOX_COLUMNS, *self._visible, *self._attributes]
+        with replacing(self.path) as temporary:
+            if self.path.suffix.lower() == ".parquet":
+                columns = {name: [row.get(name) for row in self._rows] for name in names}
+                table = pa.table({name: _column(values) for name, values in columns.items()})
+                pyarrow.parquet.write_table(table, temporary)
+            else:
+                with open(temporary, "w", encoding="utf-8", newline="") as file:
+                    writer = csv.writer(file, lineterminator="\n")
+                    writer.writerow(names)
+                    writer.writerows([_cell(row.get(n)) for n in names] for row in self._rows)
+        return super().finish()
 
 
-def _parquet_rows(file: Path) -> tuple[list[str], Iterator[tuple[str, _Row | str]]]:
-    """Return the columns of a Parquet file and its rows."""
-    import pyarrow.parquet
+def _cell(value: Any) -> Any:
+    """Return a value as a cell has it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value) if isinstance(value, float) else value
 
-    try:
-        table = pyarrow.parquet.read_table(file)
-    except (OSError, ValueError) as error:  # pyarrow's own errors are among them
-        raise ValueError(f"{file}: not a Parquet file ({error})") from error
-    rows = ((f"{file}: row {i}", row) for i, row in enumerate(table.to_pylist()))
-    return list(table.column_names), rows
+
+def _column(values: list[Any]) -> pa.Array:
+    """Return a column of one type: text where the values have several."""
+    kinds = {type(value) for value in values if value is not None}
+    if len(kinds) > 1 and kinds != {int, float}:
+        return pa.array([None if value is None else str(value) for value in values], pa.string())
+    return pa.array(values)
+
+
+TABLE = Format(
+    "table",
+    "FILE.csv|.parquet",
+    read_table,
+    pictures=True,
+    writer=TableFile,
+    suffixes=(".csv", ".parquet"),
+)

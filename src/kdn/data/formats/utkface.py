@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from kdn.data.formats.entries import box_of_picture, labelled, read_entries
-from kdn.data.formats.pts import PICTURE_SUFFIXES
+from kdn.data.formats.format import Format
+from kdn.data.images import PICTURE_SUFFIXES
 from kdn.data.sample import Sample
 
 __all__ = ["read_utkface"]
@@ -73,3 +74,6 @@ def _attributes(name: str) -> dict[str, str | float | bool]:
     if race not in _RACES:
         raise ValueError(f"race must be 0 to 4, got {race!r}")
     return {"age": float(age), "gender": _GENDERS[gender], "race": _RACES[race]}
+
+
+UTKFACE = Format("utkface", "FOLDER", read_utkface, landmarks=False)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from kdn.data.coordinates import as_coordinate
 from kdn.data.formats.entries import Faces, labelled, pictures_folder, read_entries
+from kdn.data.formats.format import Format
 from kdn.data.markup import FACE98, Markup
+from kdn.data.numbers import as_coordinate
 from kdn.data.sample import Box, Sample
 
 __all__ = ["WFLW_ATTRIBUTES", "read_wflw"]
@@ -95,3 +96,6 @@ def _extras(numbers: list[str]) -> tuple[Box, dict[str, bool]]:
         raise ValueError(f"attributes must be 0 or 1, got {wrong[0]!r}")
     flags = zip(WFLW_ATTRIBUTES, numbers[4:], strict=True)
     return (x0, y0, x1, y1), {name: text == "1" for name, text in flags}
+
+
+WFLW = Format("wflw", "LIST", read_wflw, pictures=True, markup=FACE98)

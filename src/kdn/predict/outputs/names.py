@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from kdn.data.formats.pts import PICTURE_SUFFIXES
+from kdn.data.images import PICTURE_SUFFIXES
 
 __all__ = ["OutputNames", "refuse_inputs"]
 

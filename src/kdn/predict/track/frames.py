@@ -15,17 +15,14 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from kdn.data.images import read_image
+from kdn.data.images import PICTURE_SUFFIXES, read_image
 
-__all__ = ["CODECS", "PICTURES", "VideoWriter", "read_frames"]
+__all__ = ["CODECS", "VideoWriter", "read_frames"]
 
 Picture = UInt8[np.ndarray, "height width 3"]
 
 CODECS = {".mp4": "mp4v", ".avi": "MJPG"}
 """Codec by the ending of a video's name: those that OpenCV's own build can write."""
-
-PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-"""Endings, in small letters, by which a folder's pictures are known."""
 
 _PATTERN = re.compile(r"[*?\[]")
 
@@ -63,9 +60,9 @@ def read_frames(
     if path.is_file():
         return _video(path, problems)
     if path.is_dir():
-        files = [p for p in path.iterdir() if p.suffix.lower() in PICTURES and p.is_file()]
+        files = [p for p in path.iterdir() if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file()]
         if not files:
-            raise ValueError(f"{path}: has no pictures ({', '.join(PICTURES)})")
+            raise ValueError(f"{path}: has no pictures ({', '.join(PICTURE_SUFFIXES)})")
         return _pictures(files, fps, problems)
     if _PATTERN.search(str(source)):
         files = [p for p in map(Path, glob.glob(str(source), recursive=True)) if p.is_file()]

@@ -5,23 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
-from kdn.data import Sample, picture_names, tight_box
-from kdn.data.convert.coco import CocoFile
-from kdn.data.convert.dlib import DlibFile
-from kdn.data.convert.pictures import Pictures
-from kdn.data.convert.pts import PtsFolder
-from kdn.data.convert.table import TableFile
+from kdn.data.formats.format import FOLDER, Writer, format_named, known_formats
 from kdn.data.markup import Markup
+from kdn.data.sample import Sample, tight_box
+from kdn.data.split import picture_names
 
-__all__ = ["FORMS", "Converted", "convert"]
-
-FORMS = ("FILE.csv", "FILE.parquet", "FILE.json", "FILE.xml", "FOLDER", "merl_rav:FOLDER")
-"""What may be written: a table, COCO keypoints, dlib's XML, or `.pts` files with their pictures."""
-
-_FILES = {".csv": TableFile, ".parquet": TableFile, ".json": CocoFile, ".xml": DlibFile}
-_SIGNS = "merl_rav:"
+__all__ = ["Converted", "convert", "target_forms"]
 
 
 @dataclass(frozen=True)
@@ -37,19 +28,6 @@ class Converted:
     faces: int
     notes: tuple[str, ...]
     problems: tuple[str, ...]
-
-
-@runtime_checkable
-class _Writer(Protocol):
-    """Takes faces one by one and writes them when all are there."""
-
-    def add(self, sample: Sample) -> None:
-        """Take a face; raises if the format cannot hold it."""
-        ...
-
-    def finish(self) -> list[str]:
-        """Write, and return what was lost."""
-        ...
 
 
 def convert(
@@ -69,7 +47,7 @@ def convert(
 
     Args:
         samples: What is written; each is looked at once.
-        out: One of `FORMS`.
+        out: One of `target_forms`.
         markup: What the landmarks are.
         boxes: `landmarks` replaces each box by the tight box of the landmarks.
         pictures: What a folder gets: copies, symbolic links, or none.
@@ -90,7 +68,8 @@ def convert(
     """
     if not len(samples):
         raise ValueError("samples must hold at least one face")
-    writer = _writer(samples, out, markup, pictures)
+    writer_class, path = _target(out)
+    writer = writer_class(path, markup, picture_names(samples), pictures)
     problems, faces = [], 0
     for index in range(len(samples)):
         try:
@@ -106,16 +85,30 @@ def convert(
     return Converted(faces, tuple(writer.finish()), tuple(problems))
 
 
-def _writer(samples: Sequence[Sample], out: str, markup: Markup, pictures: str) -> _Writer:
-    """Return what writes such a file or folder."""
-    signs = out.startswith(_SIGNS)
-    path = Path(out.removeprefix(_SIGNS)).expanduser()
-    suffix = path.suffix.lower()
-    if not signs and suffix in _FILES:
-        beside = Pictures(path.parent, path.with_name(f"{path.stem}_pictures"))
-        return _FILES[suffix](path, markup, beside)
-    if suffix and not path.is_dir() and not out.endswith("/"):
-        raise ValueError(f"out must be one of {', '.join(FORMS)}, got {out!r}")
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise ValueError(f"{path}: must be a new or an empty folder")
-    return PtsFolder(path, picture_names(samples), pictures=pictures, signs=signs)
+def target_forms() -> tuple[str, ...]:
+    """Return what may be written: a file of which the ending says the format, or a named format.
+
+    Example:
+        >>> target_forms()[:5]
+        ('FOLDER', 'FILE.json', 'FILE.xml', 'FILE.csv', 'FILE.parquet')
+    """
+    written = [known for known in known_formats().values() if known.writer is not None]
+    files = [f"FILE{suffix}" for known in written for suffix in known.suffixes]
+    named = [f"{known.name}:{known.place}" for known in written if not known.suffixes]
+    return ("FOLDER", *files, *named, "package.module:NAME:PLACE")
+
+
+def _target(out: str) -> tuple[type[Writer], Path]:
+    """Return what writes such a file or folder, and its path."""
+    named = format_named(out)
+    path = Path(out if named is None else named[1]).expanduser()
+    if named is None:
+        suffix = path.suffix.lower()
+        fitting = [known for known in known_formats().values() if suffix in known.suffixes]
+        folder = not suffix or path.is_dir() or out.endswith("/")
+        fitting += [known_formats()[FOLDER]] if folder else []
+    else:
+        fitting = [named[0]]
+    if not fitting or fitting[0].writer is None:
+        raise ValueError(f"out must be one of {', '.join(target_forms())}, got {out!r}")
+    return fitting[0].writer, path
