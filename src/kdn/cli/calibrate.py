@@ -5,25 +5,25 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from kdn.cli.command import Command
 from kdn.data import Labels, held_out_samples
 from kdn.models import model_path
 from kdn.models.checkpoint import load_model, save_model
 from kdn.models.recalibration import PARTS
 from kdn.train.calibrate import nll_unit, recalibrations
 
-__all__ = ["CALIBRATE"]
+__all__ = ["calibrate"]
 
 
-def _calibrate(
+def calibrate(
+    *,
     model: str,
     out: Path,
     data: list[str] | None = None,
     fit: list[str] | None = None,
     per_label: bool = False,
-    conformal: str = "label",
+    conformal: Literal["label", "pooled", "none"] = "label",
     batch: int = 16,
     trust: list[str] | None = None,
     quiet: bool = False,
@@ -33,8 +33,9 @@ def _calibrate(
     Args:
         model: A checkpoint of kdn train, or the name of a packaged model.
         out: File to write, .safetensors: the model, whose predictions are recalibrated from now on.
-        data: Labelled samples.
-        fit: What is fitted.
+        data: Labelled samples, as for kdn train; of sources the model was trained on, only what
+            was held out then is taken; everything that was held out if left out.
+        fit: What is fitted: temperature, bandwidth, covariance (all three by default), or none.
         per_label: Fit for every label what is otherwise one for all.
         conformal: Regions that hold what they say: label (each label's), pooled (all labels' on
             average), or none (the densities are taken at their word).
@@ -105,32 +106,3 @@ def _promise(samples: int) -> str:
     most = 100.0 * samples / (samples + 1)
     line = f"regions of up to {most:.1f} % are held to their promise; larger ones are everything"
     return line if most > 95.0 else f"{line}: calibrate on more samples"
-
-
-CALIBRATE = Command(
-    _calibrate,
-    "fit a model's densities to labels that it was not trained on",
-    {
-        "--data": {
-            "nargs": "+",
-            "help": "Labelled samples, as for kdn train; of sources the model was trained on, only "
-            "what was held out then is taken; everything that was held out if left out.",
-        },
-        "--fit": {
-            "nargs": "+",
-            "help": "What is fitted: temperature, bandwidth, covariance (all three by default), or "
-            "none.",
-        },
-        "--per-label": {
-            "dest": "per_label",
-            "action": "store_true",
-            "help": "Fit for every label what is otherwise one for all.",
-        },
-        "--trust": {
-            "nargs": "+",
-            "help": "Packages of yours whose code the model may run.",
-        },
-        "--quiet": {"action": "store_true", "help": "Print the result only."},
-    },
-)
-"""The command as the parser of `kdn` takes it in."""
