@@ -37,7 +37,6 @@ from kdn.data.sample import Sample, attribute_columns, read_image, tight_box
 from kdn.data.split import Selection, join_samples, picture_names, split_by_picture
 from kdn.data.synthetic.expressions import SyntheticExpressions
 from kdn.data.synthetic.faces import SyntheticFaces
-from kdn.data.synthetic.occluders import Occluded
 
 __all__ = [
     "DISFA_UNITS",
@@ -47,7 +46,6 @@ __all__ = [
     "Format",
     "Framing",
     "Labels",
-    "Occluded",
     "PointLabels",
     "Sample",
     "ScalarLabels",
