@@ -7,13 +7,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from kdn.cli.command import Command
 from kdn.cli.scored_values import ValueScoring, refuse_for_values
 from kdn.data import join_samples, load_samples, source_markup
 from kdn.data.markup import FACE68
 from kdn.data.paths import replacing
+from kdn.evaluate import landmarks as landmark_scores
 from kdn.evaluate.calibration import Diagnosis, diagnose
-from kdn.evaluate.landmarks import evaluate
 from kdn.predictions import (
     Predictions,
     Targets,
@@ -25,15 +24,16 @@ from kdn.predictions import (
 )
 from kdn.predictions.labels import offset_note
 
-__all__ = ["EVALUATE"]
+__all__ = ["evaluate"]
 
 
-def _evaluate(
+def evaluate(
     predictions: Path,
+    *,
     labels: list[str] | None = None,
     first_pixel: float | None = None,
     out: Path | None = None,
-    json_file: Path | None = None,
+    json_: Path | None = None,
     table: Path | None = None,
     decoder: str | None = None,
     bootstrap: int = 1000,
@@ -54,7 +54,7 @@ def _evaluate(
         first_pixel: Coordinate of the first pixel's centre in the CSV, JSON or .pts files: 0, 1 or
             0.5; 1 in .pts files and 0 in others if left out.
         out: Write the predictions with their labels to this Parquet file.
-        json_file: Write the scores here too, as JSON.
+        json_: Write the scores here too, as JSON.
         table: Write the table here too.
         decoder: Score the points of this decoder's column instead of the prediction's.
         bootstrap: Resamples of the 95 % intervals; 0 for none.
@@ -73,7 +73,7 @@ def _evaluate(
         landmarks |= {"--decoder": decoder, "--by": by}
         refuse_for_values(predictions, landmarks)
         scoring = ValueScoring(within, at_least, bootstrap, seed)
-        return scoring.score(predictions, labels, out, json_file, table, figure)
+        return scoring.score(predictions, labels, out, json_, table, figure)
     if at_least is not None:
         raise ValueError(f"--at-least is for values, but {predictions} holds none")
     if not calibration and (by is not None or figure is not None):
@@ -94,7 +94,7 @@ def _evaluate(
         metadata = {**given.metadata, "decoder": decoder}
         if decoder != given.metadata.get("decoder"):
             given = given.with_prediction(given.decoders[decoder], metadata=metadata)
-    result = evaluate(given, bootstrap=bootstrap, seed=seed)
+    result = landmark_scores.evaluate(given, bootstrap=bootstrap, seed=seed)
     result = replace(result, notes=(*notes, *result.notes))
     text, said = result.as_table(), result.as_json()
     if calibration:
@@ -104,8 +104,8 @@ def _evaluate(
             _draw(found, figure)
     if table is not None:
         _write_text(table, text + "\n")
-    if json_file is not None:
-        _write_text(json_file, json.dumps(said, indent=2) + "\n")
+    if json_ is not None:
+        _write_text(json_, json.dumps(said, indent=2) + "\n")
     print(text)
     for problem in problems:
         print(f"left out: {problem}", file=sys.stderr)
@@ -175,43 +175,3 @@ def _with_labels(
 def _write_text(path: Path, text: str) -> None:
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-
-
-EVALUATE = Command(
-    _evaluate,
-    "score predictions against their labels",
-    {
-        "predictions": {
-            "type": Path,
-            "help": "A Parquet file, or with --labels also a CSV or JSON file or a folder of .pts "
-            "files from another system.",
-        },
-        "--labels": {
-            "nargs": "+",
-            "help": "Folders of pictures with .pts files, or other sources of labelled data; for "
-            "predictions without labels.",
-        },
-        "--first-pixel": {
-            "dest": "first_pixel",
-            "type": float,
-            "help": "Coordinate of the first pixel's centre in the CSV, JSON or .pts files: 0, 1, "
-            "or 0.5 (default: 1 in .pts files, 0 in others).",
-        },
-        "--json": {
-            "dest": "json_file",
-            "type": Path,
-            "help": "Write the scores here too, as JSON.",
-        },
-        "--at-least": {
-            "dest": "at_least",
-            "type": float,
-            "help": "Of values, score by F1 which are this or more.",
-        },
-        "--calibration": {
-            "action": "store_true",
-            "help": "Say too whether the densities are calibrated, for all landmarks, by group and "
-            "by landmark.",
-        },
-    },
-)
-"""The command as the parser of `kdn` takes it in."""
