@@ -10,7 +10,8 @@ import pytest
 
 import kdn.models.checkpoint
 from kdn.cli import main
-from kdn.data import SyntheticFaces, read_pts
+from kdn.data import SyntheticFaces
+from kdn.data.formats.pts import read_pts
 from kdn.predict.predictor import load
 from kdn.predict.track import VideoWriter, read_frames
 from kdn.predictions import read_predictions
