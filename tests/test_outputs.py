@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from found_faces import TRIO, hand_face, spoilt
-from kdn.data import PointLabels, read_pts
+from kdn.data import PointLabels
+from kdn.data.formats.pts import read_pts
 from kdn.predict.outputs import OutputNames, PictureObjects, open_output, refuse_inputs
 from kdn.predict.outputs.rows import rounded, significant
 from kdn.predictions import read_predictions
@@ -25,9 +26,7 @@ def found(file, *faces, **more):
 def written(target, *entries, failed=(), **options):
     """Write pictures to a file."""
     inputs = options.pop("inputs", FILES)
-    with open_output(
-        target, model="small", labels=LABELS, inputs=inputs, **options
-    ) as output:
+    with open_output(target, model="small", labels=LABELS, inputs=inputs, **options) as output:
         for entry in entries:
             output.add(entry)
         for file, reason in failed:
@@ -310,9 +309,7 @@ def test_several_outputs_at_once(tmp_path):
     names = ["a.json", "b.csv", "c.parquet", "d.jsonl", "e"]
     with ExitStack() as stack:
         outputs = [
-            stack.enter_context(
-                open_output(tmp_path / n, model="m", labels=LABELS, inputs=FILES)
-            )
+            stack.enter_context(open_output(tmp_path / n, model="m", labels=LABELS, inputs=FILES))
             for n in names
         ]
         for output in outputs:

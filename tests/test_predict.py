@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import kdn
-from kdn.data import CropDataset, Sample, SyntheticFaces, read_ibug
+from kdn.data import CropDataset, Sample, SyntheticFaces
+from kdn.data.formats.ibug import read_ibug
 from kdn.models.model import Model, build_model
 from kdn.predict.columns import maps_of_samples
 from kdn.predict.predictor import Predictor
