@@ -22,11 +22,10 @@ from tqdm import tqdm
 
 from kdn.data import Sample, join_samples, load_samples, split_by_picture
 from kdn.density import MixtureDensity, mixture, product
-from kdn.density.lattice import rows_of
 from kdn.evaluate import interval, resample_counts
 from kdn.models.checkpoint import load_model
 from kdn.models.heads import flip_average
-from kdn.predict.ensemble import View, densities_of_views
+from kdn.predict.ensemble import Looks, View, maps_of
 
 BATCH = 8
 
@@ -72,26 +71,18 @@ def measure(
 ) -> dict[str, np.ndarray]:
     """Return for each combination `(faces, 2)`: NLL and NME of every face."""
     ways = combinations(scales, model.labels.markup.flip)
-    views = [View(scale) for scale in scales]
+    looks_at = Looks([model], [View(scale) for scale in scales], "product", True)
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     with torch.inference_mode(), tqdm(total=len(samples), disable=None) as bar:
         for start in range(0, len(samples), BATCH):
             some = [samples[i] for i in range(start, min(start + BATCH, len(samples)))]
-            looks = densities_of_views(
-                [model],
-                [sample.read() for sample in some],
-                [sample.bbox for sample in some],
-                views,
-                mirror=[True],
-                apart=True,
-            )
-            count = looks[0].density.batch_shape[-1]
+            pictures, boxes = [sample.read() for sample in some], [sample.bbox for sample in some]
+            looks = list(looks_at.apart(pictures, boxes))
+            areas = maps_of(model, pictures, boxes, View()).log_abs_det()
             for row, sample in enumerate(some):
-                part = slice(row * count, (row + 1) * count)
-                own = [rows_of(look.density, part) for look in looks]
-                usual = View().crop_to_image(sample.bbox, model.recipe.data)
+                own = [look.density[row] for look in looks]
                 for name, way in ways.items():
-                    found[name].append(scores_of(way(own), sample, float(usual.log_abs_det())))
+                    found[name].append(scores_of(way(own), sample, float(areas[row])))
                 bar.update()
     return {name: np.array(rows) for name, rows in found.items()}
 

@@ -13,5 +13,5 @@ from kdn.predictions import Predictions
 def predicted(
     model: Model, samples: Sequence[Sample], *, flip: bool = False, **how: Any
 ) -> Predictions:
-    """Return the predictions of a model for samples, as `predict` yields them by batches."""
-    return Predictions.concatenate([*predict(Predictor(model, flip=flip), samples, **how)])
+    """Return the predictions of a model for samples, as `predict` gives them."""
+    return predict(Predictor(model, flip=flip), samples, **how)

@@ -19,8 +19,7 @@ from kdn.data.images import PICTURE_SUFFIXES
 from kdn.data.numbers import length_of, probability_of
 from kdn.predict.annotate import Drawing, annotate
 from kdn.predict.boxes import match_boxes, read_boxes
-from kdn.predict.columns import maps_of_samples
-from kdn.predict.columns import predict as predict_samples
+from kdn.predict.columns import maps_of_samples, predict_chunks
 from kdn.predict.detect import detector_for
 from kdn.predict.inputs import Input, expand_inputs
 from kdn.predict.outputs import Listing, Output, OutputNames, Summary, open_output
@@ -148,6 +147,8 @@ def predict(
             "nothing to look at: name pictures or videos, or --data; pictures come before --out "
             "and --draw, which take all that follows them"
         )
+    if uncertain is not None:
+        length_of(uncertain, 1.0, name="uncertain")  # raises before anything is done
     judge, predictor = doubt.judge(), models.load()
     for target in out:
         _refuse_pictures(target)
@@ -223,7 +224,7 @@ def predict_data(
         PredictionsWriter(out, attributes=columns) as writer,
         tqdm(total=len(samples), unit="sample", disable=None) as bar,
     ):
-        for chunk in predict_samples(
+        for chunk in predict_chunks(
             predictor,
             samples,
             decoder=decoder,

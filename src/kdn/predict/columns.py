@@ -19,13 +19,18 @@ from kdn.predict.ensemble import Look, View, crops_of, maps_of
 from kdn.predict.predictor import Predictor
 from kdn.predictions import AREA_LEVELS, QUANTILES, Maps, Predictions, decoders_of
 
-__all__ = ["RADII", "maps_of_samples", "predict"]
+__all__ = ["RADII", "maps_of_samples", "predict", "predict_chunks"]
 
 RADII = (2.0, 5.0, 7.0, 10.0)
 """Distances of the column `mass_within`, in percent of `√(w·h)` of the box, or of the axis."""
 
 
-def predict(
+def predict(predictor: Predictor, samples: Sequence[Sample], **how: Any) -> Predictions:
+    """Return the predictions of labelled samples, all in one; `how` is as for `predict_chunks`."""
+    return Predictions.concatenate([*predict_chunks(predictor, samples, **how)])
+
+
+def predict_chunks(
     predictor: Predictor,
     samples: Sequence[Sample],
     *,
@@ -60,9 +65,6 @@ def predict(
 
     Raises:
         ValueError: If no sample is left, or there is no such decoder.
-
-    Example:
-        Predictions of all samples at once are `Predictions.concatenate([*predict(…)])`.
     """
     model, names = predictor.model, decoders_of(predictor.labels.kind)
     chosen = model.head.decoder if decoder == "default" else decoder
@@ -240,7 +242,7 @@ def maps_of_samples(
     Args:
         predictor: Of landmarks.
         samples: Whose; all together go through the network.
-        problems: As for `predict`.
+        problems: As for `predict_chunks`.
     """
     model, labels = predictor.model, predictor.labels
     for chunk, pictures in _read(predictor, samples, len(samples), problems):
