@@ -237,7 +237,7 @@ def predict_data(
         ):
             writer.write(_with_attributes(chunk, columns, rows))
             count += len(chunk)
-    print(f"{count} samples: {out}")
+    print(f"{count} {'faces' if predictor.labels.event else 'samples'}: {out}")
     drawn = maps_of_samples(predictor, samples[:maps], problems=[]) if maps else None
     if drawn is not None:
         write_maps(maps_path(out), drawn)

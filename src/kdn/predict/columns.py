@@ -9,17 +9,19 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float64
 from torch import Tensor
 
-from kdn.data import CropDataset, Sample
+from kdn.data import CropDataset, Labels, Sample
 from kdn.data.numbers import length_of
-from kdn.density import KernelDensity
+from kdn.density import Density, KernelDensity
 from kdn.models.heads import rounded_log_prob
+from kdn.models.recalibration import Recalibration
 from kdn.predict.ensemble import Look, View, crops_of, maps_of
 from kdn.predict.predictor import Predictor
 from kdn.predictions import AREA_LEVELS, QUANTILES, Maps, Predictions, decoders_of
 
-__all__ = ["RADII", "maps_of_samples", "predict", "predict_chunks"]
+__all__ = ["RADII", "density_columns", "maps_of_samples", "predict", "predict_chunks"]
 
 RADII = (2.0, 5.0, 7.0, 10.0)
 """Distances of the column `mass_within`, in percent of `√(w·h)` of the box, or of the axis."""
@@ -150,56 +152,86 @@ def _columns(
     predictor: Predictor, look: Look, samples: list[Sample], decoder: str, radii: Sequence[float]
 ) -> dict[str, np.ndarray]:
     """Return what there is to say of one batch, by column."""
-    labels, density = predictor.labels, look.density
-    columns: dict[str, Tensor] = {
-        name: predictor.model.decode(look.before, name) for name in decoders_of(labels.kind)
-    }
+    labels, model = predictor.labels, predictor.model
+    target = np.stack([labels.target(sample)[0] for sample in samples])
+    columns = density_columns(
+        look,
+        target,
+        labels=labels,
+        decode=model.decode,
+        recalibration=predictor.looks.recalibration,
+    )
     prediction = columns[decoder]
     columns["landmarks" if labels.event else "values"] = prediction
+    if radii:
+        centres = torch.from_numpy(prediction).to(look.density.mean)
+        masses = _masses(labels, look.density, centres, samples, radii)
+        columns["mass_within"] = masses.double().cpu().numpy()
+    columns["visible"] = np.stack([labels.visible(sample) for sample in samples])
+    return columns
+
+
+def density_columns(
+    look: Look,
+    target: Float64[np.ndarray, "batch labels *event"],
+    *,
+    labels: Labels,
+    decode: Callable[[Any, str], Tensor],
+    recalibration: Recalibration | None = None,
+) -> dict[str, np.ndarray]:
+    """Return what there is to say of densities, and of labels under them, by column.
+
+    Args:
+        look: Batch shape `(batch, labels)`, points in image pixels, scalars in their unit.
+        target: In the same frame, NaN where there is none.
+        labels: What they are.
+        decode: Gives the points of a decoder.
+        recalibration: Whose levels hold; the densities' own by default.
+    """
+    levels, density = recalibration or Recalibration(), look.density
+    columns: dict[str, Tensor] = {
+        name: decode(look.before, name) for name in decoders_of(labels.kind)
+    }
     columns["uncertainty"] = density.uncertainty_length
     columns["entropy"] = density.entropy()
-    columns["hdr_areas"] = _areas(predictor, density)
-    if radii:
-        columns["mass_within"] = _masses(labels, density, prediction, samples, radii)
+    own = np.stack([levels.own_level(nominal, labels.count) for nominal in AREA_LEVELS])
+    columns["hdr_areas"] = density.hdr_area(torch.from_numpy(own).unsqueeze(1)).movedim(0, -1)
     if labels.event:
         covariance = density.covariance_matrix
         columns["covariances"] = covariance[..., (0, 0, 1), (0, 1, 1)]
     else:
-        levels = torch.tensor(QUANTILES).to(density.mean).reshape(-1, 1, 1)
-        columns["quantiles"] = density.icdf(levels).movedim(0, -1)
-    targets = [labels.target(sample) for sample in samples]
-    target = np.stack([values for values, _ in targets])
-    valid = torch.from_numpy(np.stack([counts for _, counts in targets]))
-    at_label = _at_label(predictor, density, torch.from_numpy(target))
+        asked = torch.tensor(QUANTILES, dtype=torch.float64).to(density.mean).reshape(-1, 1, 1)
+        columns["quantiles"] = _line(density).icdf(asked).movedim(0, -1)
+    valid = torch.from_numpy(np.isfinite(target))
+    valid = valid.all(-1) if labels.event else valid
+    at_label = _at_label(density, torch.from_numpy(target), labels, levels)
     columns |= {
         name: column.cpu().masked_fill(~valid, torch.nan) for name, column in at_label.items()
     }
     arrays = {name: column.double().cpu().numpy() for name, column in columns.items()}
-    visible = np.stack([labels.visible(sample) for sample in samples])
-    return arrays | {"target": target, "valid": valid.numpy(), "visible": visible}
+    return arrays | {"target": target, "valid": valid.numpy()}
 
 
-def _at_label(predictor: Predictor, density: Any, target: Tensor) -> dict[str, Tensor]:
+def _at_label(
+    density: Density, target: Tensor, labels: Labels, levels: Recalibration
+) -> dict[str, Tensor]:
     """Return what is said of the labels, at some point where there is none."""
-    levels, rounding = predictor.looks.recalibration, predictor.labels.rounding
-    points = target.nan_to_num().to(density.mean)
+    points, half = target.nan_to_num().to(density.mean), 0.5 * labels.rounding
     columns = {
-        "log_prob": rounded_log_prob(density, points, rounding),
+        "log_prob": rounded_log_prob(density, points, labels.rounding),
         "hdr_level": levels.hdr_level(density, points),
         "hdr_tie": levels.hdr_tie(density, points),
         "energy_score": density.energy_score(points),
     }
-    if not predictor.labels.event:
-        columns["cdf_low"] = density.cdf(points - 0.5 * rounding)
-        columns["cdf_high"] = density.cdf(points + 0.5 * rounding)
+    if not labels.event:
+        columns["cdf_low"] = _line(density).cdf(points - half)
+        columns["cdf_high"] = _line(density).cdf(points + half)
     return columns
 
 
-def _areas(predictor: Predictor, density: Any) -> Tensor:
-    """Return the areas of the regions of highest density, `(batch, labels, levels)`."""
-    count, recalibration = predictor.labels.count, predictor.looks.recalibration
-    own = np.stack([recalibration.own_level(nominal, count) for nominal in AREA_LEVELS])
-    return density.hdr_area(torch.from_numpy(own).unsqueeze(1)).movedim(0, -1)
+def _line(density: Any) -> Any:
+    """Return a density of a line, which has a distribution function."""
+    return density
 
 
 def _masses(

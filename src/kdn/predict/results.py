@@ -235,7 +235,7 @@ class Scalars(Prediction):
     def quantiles(self, levels: Sequence[float]) -> Float64[np.ndarray, "L Q"]:
         """Return quantiles of each scalar."""
         density: Any = self.density
-        ends = torch.tensor(levels).to(density.mean).unsqueeze(-1)
+        ends = torch.tensor(levels, dtype=torch.float64).to(density.mean).unsqueeze(-1)
         return density.icdf(ends).T.double().cpu().numpy()
 
 
