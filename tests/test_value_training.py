@@ -278,7 +278,7 @@ def test_export_at_half_the_size(data, run, tmp_path):
     picture = data / "b" / "005.png"
     one, other = (kdn.load_values(path)(picture)[0].values for path in (best, out))
     np.testing.assert_allclose(one, other, atol=0.2)
-    assert kdn.load_values(out).facts["epoch"] == kdn.load_values(best).facts["epoch"]
+    assert kdn.load_values(out).metadata["epoch"] == kdn.load_values(best).metadata["epoch"]
 
 
 def test_scalars_are_calibrated_as_landmarks_are(data, run, tmp_path, capsys):

@@ -25,7 +25,13 @@ from kdn.predict.inputs import Input, expand_inputs
 from kdn.predict.outputs import Listing, Output, OutputNames, Summary, open_output
 from kdn.predict.overlay import draw_faces
 from kdn.predict.predictor import Predictor, load
-from kdn.predictions import Predictions, PredictionsWriter, maps_path, write_maps
+from kdn.predictions import (
+    Predictions,
+    PredictionsWriter,
+    maps_path,
+    require_kind,
+    write_maps,
+)
 from kdn.recipe import Decoder
 
 __all__ = ["Doubt", "Models", "predict", "predict_data"]
@@ -194,7 +200,7 @@ def predict(
 def predict_data(
     *,
     data: list[str],
-    out: Path,
+    out: list[Path],
     models: Models,
     doubt: Doubt,
     decoder: Decoder = "default",
@@ -205,25 +211,25 @@ def predict_data(
     Args:
         data: Labelled data: folders of pictures with .pts files, wflw:LIST, coco:FILE.json,
             utkface:FOLDER, table:FILE.csv, synthetic:COUNT:SEED and so on.
-        out: File to write: .parquet, for scalars also .csv or .json.
+        out: Files to write: .parquet, for scalars also .csv or .json.
         models: Which models look at each object.
         doubt: When a prediction is given up.
         decoder: Which point of a density is the prediction; median is for scalars.
         maps: Write the heatmaps of this many samples beside the file, for figures.
     """
     predictor = replace(models, flip=bool(models.flip)).load()
-    if out.suffix != ".parquet" and predictor.labels.event:
-        raise ValueError(f"out must name one .parquet file for --data, got {out}")
+    for path in out:
+        if require_kind(path) != ".parquet" and predictor.labels.event:
+            raise ValueError(f"out must name .parquet files for landmarks, got {path}")
     problems: list[str] = []
     samples = predictor.labels.read(data, problems)
     if not len(samples):
         raise ValueError("\n".join(["no labelled sample can be used", *problems[:10]]))
     columns, rows = _attributes(samples.from_files(), predictor.labels.names)
     count = 0
-    with (
-        PredictionsWriter(out, attributes=columns) as writer,
-        tqdm(total=len(samples), unit="sample", disable=None) as bar,
-    ):
+    with ExitStack() as stack, tqdm(total=len(samples), unit="sample", disable=None) as bar:
+        files = [PredictionsWriter(path, attributes=columns) for path in out]
+        writers = [stack.enter_context(file) for file in files]
         for chunk in predict_chunks(
             predictor,
             samples,
@@ -235,13 +241,15 @@ def predict_data(
             progress=bar.update,
             metadata={"checkpoint": models.model, "epoch": predictor.metadata.get("epoch")},
         ):
-            writer.write(_with_attributes(chunk, columns, rows))
             count += len(chunk)
-    print(f"{count} {'faces' if predictor.labels.event else 'samples'}: {out}")
+            for writer in writers:
+                writer.write(_with_attributes(chunk, columns, rows))
+    for path in out:
+        print(f"{count} {'faces' if predictor.labels.event else 'samples'}: {path}")
     drawn = maps_of_samples(predictor, samples[:maps], problems=[]) if maps else None
     if drawn is not None:
-        write_maps(maps_path(out), drawn)
-        print(f"heatmaps of {len(drawn.ids)}: {maps_path(out)}")
+        write_maps(maps_path(out[0]), drawn)
+        print(f"heatmaps of {len(drawn.ids)}: {maps_path(out[0])}")
     for problem in problems:
         print(f"left out: {problem}", file=sys.stderr)
     return 1 if problems else 0
