@@ -20,12 +20,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdn.data import CropDataset, SyntheticFaces
+from kdn.data import CropDataset, PointLabels, SyntheticFaces
+from kdn.data.markup import FACE68
 from kdn.density import GaussianDensity, KernelDensity
 from kdn.grid import Affine
-from kdn.heads import Head, build_head
-from kdn.markup import FACE68
-from kdn.networks import FAN, ResNet
+from kdn.models.heads import Head, build_head
+from kdn.models.networks import FAN, ResNet
 from kdn.recipe import AugmentRecipe, DataRecipe, HeadRecipe, OptimiseRecipe
 from kdn.train.average import update_average
 from kdn.train.schedule import rate_at
@@ -109,7 +109,7 @@ def pool(
     Where there is but one place, it stands there twice.
     """
     samples = faces(count, seed, ambiguous=ambiguous)
-    data = CropDataset(samples, markup=FACE68, data=CROP, augment=augment, seed=seed)
+    data = CropDataset(samples, labels=PointLabels(FACE68), data=CROP, augment=augment, seed=seed)
     images, points, lengths = [], [], []
     for index in range(count):
         item, sample = data[index], data.samples[index]
@@ -117,7 +117,7 @@ def pool(
         other = to_crop.points(torch.from_numpy(sample.alternatives)).float()
         if float(torch.linalg.det(to_crop.linear)) < 0:
             other = other[list(FACE68.flip)]
-        first = item["landmarks"]
+        first = item["target"]
         second = torch.where(other.isfinite().all(-1, keepdim=True), other, first)
         images.append(item["image"])
         points.append(torch.stack([first, second])[:, list(LANDMARKS)])

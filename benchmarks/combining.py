@@ -20,13 +20,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from kdn.checkpoint import load_model
 from kdn.data import Sample, join_samples, load_samples, split_by_picture
 from kdn.density import MixtureDensity, mixture, product
 from kdn.density.lattice import rows_of
-from kdn.heads import mirror_average
-from kdn.metrics import interval, resample_counts
-from kdn.views import View, densities_of_views
+from kdn.evaluate import interval, resample_counts
+from kdn.models.checkpoint import load_model
+from kdn.models.heads import mirror_average
+from kdn.predict.ensemble import View, densities_of_views
 
 BATCH = 8
 
@@ -85,10 +85,10 @@ def measure(
                 mirror=[True],
                 apart=True,
             )
-            count = looks[0].batch_shape[-1]
+            count = looks[0].density.batch_shape[-1]
             for row, sample in enumerate(some):
                 part = slice(row * count, (row + 1) * count)
-                own = [rows_of(look, part) for look in looks]
+                own = [rows_of(look.density, part) for look in looks]
                 usual = View().crop_to_image(sample.bbox, model.recipe.data)
                 for name, way in ways.items():
                     found[name].append(scores_of(way(own), sample, float(usual.log_abs_det())))

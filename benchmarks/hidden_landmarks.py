@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kdn.occlusion import Combination, Detection, detect, hidden_landmarks, hidden_scores
+from kdn.evaluate.occlusion import Combination, Detection, detect, hidden_landmarks, hidden_scores
 from kdn.predictions import Predictions, read_predictions
 
 

@@ -19,11 +19,11 @@ from functools import partial
 import cv2
 import numpy as np
 
-from kdn.checkpoint import load_model
 from kdn.data import Sample, load_samples
 from kdn.data.sample import tight_box
-from kdn.evaluate import evaluate
-from kdn.predict import predict
+from kdn.evaluate.landmarks import evaluate
+from kdn.models.checkpoint import load_model
+from kdn.predict.columns import predict
 
 Change = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 """A picture `(h, w, 3)` and its landmarks `(L, 2)`, image pixels, to those of the changed one."""

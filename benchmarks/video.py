@@ -18,17 +18,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from kdn.checkpoint import load_model
 from kdn.data import Sample
-from kdn.data.synthetic_video import SyntheticVideo
+from kdn.data.synthetic.video import SyntheticVideo
 from kdn.density import GaussianDensity
-from kdn.faces import Face, face_score
 from kdn.grid import Affine
-from kdn.model import LandmarkModel
-from kdn.predict import predict
-from kdn.track.kalman import LandmarkFilter, smooth
-from kdn.track.motion import Motion
-from kdn.track.tracker import FaceTracker, Rules
+from kdn.models.checkpoint import load_model
+from kdn.models.model import LandmarkModel
+from kdn.predict.columns import predict
+from kdn.predict.face import Face, face_score
+from kdn.predict.track.kalman import LandmarkFilter, smooth
+from kdn.predict.track.motion import Motion
+from kdn.predict.track.tracker import FaceTracker, Rules
 
 MOVING = 0.3
 """Speed above which a landmark moves, face sizes per second."""

@@ -32,8 +32,8 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory) -> Path:
     """Return a file with a small model of random weights, crops of 32 × 48."""
-    from kdn.checkpoint import save_model
-    from kdn.model import build_model
+    from kdn.models.checkpoint import save_model
+    from kdn.models.model import build_model
     from kdn.recipe import DataRecipe, HeadRecipe, NetworkRecipe, Recipe
 
     recipe = Recipe(

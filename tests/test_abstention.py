@@ -12,20 +12,20 @@ import pytest
 import torch
 
 from found_faces import TRIO, hand_face
-from kdn.annotate import annotate
-from kdn.boxes import read_boxes
 from kdn.cli import main
 from kdn.data import SyntheticFaces
 from kdn.density import GaussianDensity
-from kdn.detect import detector_named
-from kdn.faces import Abstention, Face, length_of
 from kdn.grid import Affine
-from kdn.inputs import expand_inputs
-from kdn.landmarker import load
-from kdn.outputs import ImageFaces, Summary, known_of, open_output
-from kdn.overlay import draw_faces
+from kdn.predict.annotate import annotate
+from kdn.predict.boxes import read_boxes
+from kdn.predict.detect import detector_named
+from kdn.predict.face import Abstention, Face, length_of
+from kdn.predict.inputs import expand_inputs
+from kdn.predict.outputs import ImageFaces, Summary, known_of, open_output
+from kdn.predict.overlay import draw_faces
+from kdn.predict.predictor import load
+from kdn.predict.track import VideoWriter
 from kdn.predictions import read_predictions
-from kdn.track import VideoWriter
 
 
 def judged_of(face: Face) -> Abstention:

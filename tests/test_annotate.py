@@ -8,12 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
+import kdn.models.checkpoint
 from kdn.cli import main
 from kdn.data import SyntheticFaces, read_pts
-from kdn.data.synthetic_video import SyntheticVideo
-from kdn.landmarker import load
+from kdn.data.synthetic.video import SyntheticVideo
+from kdn.predict.predictor import load
+from kdn.predict.track import VideoWriter, read_frames
 from kdn.predictions import read_predictions
-from kdn.track import VideoWriter, read_frames
 
 FACES = SyntheticFaces(3, seed=4, size=(130, 150))
 
@@ -62,6 +63,20 @@ def test_every_output_says_the_same(checkpoint, photos, capsys):
     table = read_predictions("f.parquet")
     np.testing.assert_allclose(table.landmarks[1], second.landmarks, atol=0.02)
     np.testing.assert_allclose(read_pts(Path("points/0_1.pts")), second.landmarks, atol=0.02)
+
+
+@pytest.mark.parametrize("inputs", [["photos/1.png"], ["--data", "synthetic:2:0"]])
+def test_a_checkpoint_is_read_once(inputs, checkpoint, photos, monkeypatch):
+    read = []
+    opened = kdn.models.checkpoint.safe_open
+
+    def counting(path, **how):
+        read.append(path)
+        return opened(path, **how)
+
+    monkeypatch.setattr("kdn.models.checkpoint.safe_open", counting)
+    assert run(checkpoint, *inputs, "--detector", "none", "--out", "f.parquet") == 0
+    assert read == [checkpoint]
 
 
 def test_what_is_printed_and_drawn(checkpoint, photos, capsys):

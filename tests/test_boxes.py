@@ -5,8 +5,8 @@ import json
 import pytest
 
 from found_faces import TRIO, hand_face
-from kdn.boxes import match_boxes, outside_picture, read_boxes
-from kdn.outputs import ImageFaces, open_output
+from kdn.predict.boxes import match_boxes, outside_picture, read_boxes
+from kdn.predict.outputs import ImageFaces, open_output
 
 
 @pytest.fixture

@@ -9,17 +9,19 @@ import numpy as np
 import pytest
 import torch
 
-from kdn.calibrate import calibrate
-from kdn.checkpoint import load_model, save_model
 from kdn.cli.main import main
-from kdn.data import SyntheticFaces, held_out_samples, load_samples, picture_names
-from kdn.landmarker import load
-from kdn.model import build_model
-from kdn.predict import predict
+from kdn.data import PointLabels, SyntheticFaces, held_out_samples, load_samples, picture_names
+from kdn.data.markup import FACE68
+from kdn.models.checkpoint import load_model, save_model
+from kdn.models.model import build_model
+from kdn.predict.columns import predict
+from kdn.predict.predictor import load
 from kdn.predictions import read_predictions
 from kdn.recipe import DataRecipe, HeadRecipe, NetworkRecipe, Recipe
+from kdn.train.calibrate import calibrate
 
 DATA = DataRecipe(train=("synthetic:40:3",), valid_fraction=0.25, height=32, width=48)
+POINTS = PointLabels(FACE68)
 SMALL = NetworkRecipe(features=8, depth=1)
 MODELS = {
     "refined": Recipe(data=DATA, network=SMALL, head=HeadRecipe(refine=2)),
@@ -157,12 +159,12 @@ def test_areas_are_those_of_the_corrected_regions():
 
 
 def test_held_out_faces_are_those_of_the_training(tmp_path):
-    whole = held_out_samples(DATA)
+    whole = held_out_samples(DATA, POINTS)
     assert len(whole) == 10
-    same = held_out_samples(DATA, ["synthetic:40:3"])
+    same = held_out_samples(DATA, POINTS, ["synthetic:40:3"])
     assert picture_names(same) == picture_names(whole)
-    assert len(held_out_samples(DATA, ["synthetic:5:9"])) == 5
-    both = held_out_samples(DATA, ["synthetic:5:9", "synthetic:40:3"])
+    assert len(held_out_samples(DATA, POINTS, ["synthetic:5:9"])) == 5
+    both = held_out_samples(DATA, POINTS, ["synthetic:5:9", "synthetic:40:3"])
     assert picture_names(both)[5:] == picture_names(whole)
 
 
@@ -171,25 +173,25 @@ def test_of_several_sources_each_keeps_its_held_out_part(tmp_path, monkeypatch):
     write_faces(tmp_path / "two", 12, seed=2)
     monkeypatch.chdir(tmp_path)
     data = DataRecipe(train=("one", "two"), valid_fraction=0.5)
-    whole = {sample.id for sample in held_out_samples(data)}
+    whole = {sample.id for sample in held_out_samples(data, POINTS)}
     monkeypatch.chdir("/")
     folders = [str(tmp_path / "one"), str(tmp_path / "two")]
-    assert {sample.id for sample in held_out_samples(data, folders)} == whole
+    assert {sample.id for sample in held_out_samples(data, POINTS, folders)} == whole
     with pytest.raises(FileNotFoundError, match="two"):  # what was held out of one depends on it
-        held_out_samples(data, folders[:1])
+        held_out_samples(data, POINTS, folders[:1])
     monkeypatch.chdir(tmp_path)
-    first = held_out_samples(data, ["one"])
+    first = held_out_samples(data, POINTS, ["one"])
     assert {sample.id for sample in first} == whole & {s.id for s in load_samples("one")}
     assert 0 < len(first) < 12
 
 
 def test_what_was_trained_on_is_refused():
     with pytest.raises(ValueError, match=r"this model's training held none out \(data.valid_frac"):
-        held_out_samples(dataclasses.replace(DATA, valid_fraction=0.0))
+        held_out_samples(dataclasses.replace(DATA, valid_fraction=0.0), POINTS)
     data = dataclasses.replace(DATA, valid=("synthetic:5:9",))
-    assert len(held_out_samples(data)) == 5
+    assert len(held_out_samples(data, POINTS)) == 5
     with pytest.raises(ValueError, match="not trained on, got synthetic:40:3"):
-        held_out_samples(data, ["synthetic:40:3"])
+        held_out_samples(data, POINTS, ["synthetic:40:3"])
 
 
 def test_the_command_writes_a_model_whose_predictions_are_recalibrated(

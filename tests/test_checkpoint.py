@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from kdn.checkpoint import TrainingState, load_model, read_state, save_model, write_state
-from kdn.model import build_model, load_initial_weights
+from kdn.models.checkpoint import TrainingState, load_model, read_state, save_model, write_state
+from kdn.models.model import build_model, load_initial_weights
 from kdn.recipe import DataRecipe, HeadRecipe, NetworkRecipe, Recipe
 
 SMALL = NetworkRecipe(features=8, depth=1)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from kdn.recalibration import ConformalLevels
+from kdn.models.recalibration import ConformalLevels
 
 
 def held_out(seed: int = 0, n: int = 23, landmarks: int = 3) -> np.ndarray:

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from kdn.networks import ConvNet
+from kdn.models.networks import ConvNet
+from kdn.models.value_model import build_value_model
 from kdn.recipe import Recipe
-from kdn.value_model import build_value_model
 
 
 @pytest.mark.parametrize(("depth", "height", "width"), [(1, 6, 10), (2, 12, 20), (3, 24, 8)])

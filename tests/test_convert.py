@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from kdn.cli import main
-from kdn.convert import convert
 from kdn.data import (
     Sample,
     SyntheticFaces,
@@ -19,8 +18,9 @@ from kdn.data import (
     read_table,
     tight_box,
 )
-from kdn.images import image_size
-from kdn.markup import FACE68, Markup
+from kdn.data.convert import convert
+from kdn.data.images import image_size
+from kdn.data.markup import FACE68, Markup
 
 FIVE = Markup(
     name="five",
@@ -200,7 +200,7 @@ def test_boxes_of_the_landmarks(tmp_path):
 
 def test_what_cannot_be_written_is_said(tmp_path):
     given = faces(tmp_path)
-    with pytest.raises(ValueError, match=r"out must be one of FILE\.csv, .* got 'faces\.txt'"):
+    with pytest.raises(ValueError, match=r"out must be one of FOLDER, .* got 'faces\.txt'"):
         convert(given, "faces.txt", markup=FIVE)
     with pytest.raises(ValueError, match="at least one face"):
         convert([], f"{tmp_path}/faces.csv", markup=FIVE)

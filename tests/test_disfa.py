@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from kdn.data import load_samples, read_disfa, split_by_picture
-from kdn.datacheck import check_data
+from kdn.data.check import check_data
 from labels_by_hand import picture
 
 

@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from kdn import metrics
-from kdn.evaluate import evaluate
-from kdn.metrics import dropping
+import kdn.evaluate as metrics
+from kdn.evaluate import dropping
+from kdn.evaluate.landmarks import evaluate
 from labelled import gaussian_predictions
 
 

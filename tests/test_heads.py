@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from kdn.density import KernelDensity
-from kdn.heads import (
+from kdn.models.heads import (
     Gaussian,
     Head,
     KDNAdaptive,
@@ -18,7 +18,7 @@ from kdn.heads import (
     SoftLabel,
     build_head,
 )
-from kdn.heads.interpolate import interpolate_maps
+from kdn.models.heads.interpolate import interpolate_maps
 from kdn.recipe import HeadRecipe
 
 LANDMARKS, ROWS, COLUMNS, STRIDE = 3, 5, 7, 4

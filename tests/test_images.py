@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from kdn.data import read_image
-from kdn.images import BACKGROUND, as_rgb
+from kdn.data.images import BACKGROUND, as_rgb
 
 ROWS, COLUMNS = 40, 60
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
-from kdn.checkpoint import save_model
-from kdn.data import CropDataset, Sample, SyntheticFaces
-from kdn.detect import Detection
-from kdn.faces import face_score
-from kdn.landmarker import Landmarker, load
-from kdn.model import build_model
-from kdn.predict import predict
+from kdn.data import CropDataset, PointLabels, Sample, SyntheticFaces
+from kdn.models.checkpoint import save_model
+from kdn.models.model import build_model
+from kdn.predict.columns import predict
+from kdn.predict.detect import Detection
+from kdn.predict.face import face_score
+from kdn.predict.predictor import Landmarker, load
 from kdn.recipe import DataRecipe, HeadRecipe, NetworkRecipe, Recipe
 
 RECIPE = Recipe(
@@ -96,6 +96,22 @@ def test_the_detector_is_asked_where_no_boxes_are_given(model):
     assert [face.detection for face in found[0]] == [0.25, 0.5]
     assert [len(faces) for faces in found] == [2, 1]
     assert [len(f) for f in model(pictures, detector=detector)] == [2, 2]
+
+
+def test_no_detector_is_built_where_boxes_are_given(model, monkeypatch):
+    """Building Haar's cascade takes as long as a face does."""
+    built = []
+
+    def nobody(image: np.ndarray) -> list[Detection]:
+        return []
+
+    monkeypatch.setattr("kdn.predict.detect.named.HaarDetector", lambda: built.append(1) or nobody)
+    pictures = [sample.read() for sample in FACES]
+    assert len(model(pictures, [boxes_of(0), [], boxes_of(2)])) == 3
+    assert model(pictures[1], [FACES[1].bbox])[0].bbox
+    assert not built
+    assert [len(faces) for faces in model(pictures, [None, boxes_of(1), None])] == [0, 2, 0]
+    assert len(built) == 1
 
 
 def test_a_poor_crop_is_made_again(model):
@@ -235,7 +251,9 @@ def test_boxes_for_each_picture(model):
 def test_the_crop_is_the_one_that_was_trained_on(model):
     """Through the dataset, whose crops training sees."""
     sample = FACES[2]
-    data = CropDataset([sample], markup=model.markup, data=RECIPE.data, augment=None, seed=0)
+    data = CropDataset(
+        [sample], labels=PointLabels(model.markup), data=RECIPE.data, augment=None, seed=0
+    )
     with torch.no_grad():
         expected = model.model.density(data[0]["image"][None], mirror=True).mean[0]
     (face,) = model(sample.read(), [sample.bbox], again=False)
@@ -302,8 +320,8 @@ def test_boxes_of_other_things_are_asked_for(monkeypatch):
         model(picture)
     (face,) = model(picture, detector="none")
     assert face.bbox == (-0.5, -0.5, picture.shape[1] - 0.5, picture.shape[0] - 0.5)
-    monkeypatch.setattr("kdn.landmarker.can_follow", lambda face: True)
-    monkeypatch.setattr("kdn.landmarker.poor_crop", lambda face, context: True)
+    monkeypatch.setattr("kdn.predict.predictor.can_follow", lambda face: True)
+    monkeypatch.setattr("kdn.predict.predictor.poor_crop", lambda face, context: True)
     box = boxes_of(1)[1]
     (moved,) = model(picture, [box], again=True)
     assert moved.bbox != box

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from kdn.checkpoint import load_model, save_model
-from kdn.markup import (
+from kdn.data.markup import (
     FACE68,
     MARKUPS,
     Markup,
@@ -19,7 +18,8 @@ from kdn.markup import (
     markup_of_facts,
     read_markup,
 )
-from kdn.model import build_model
+from kdn.models.checkpoint import load_model, save_model
+from kdn.models.model import build_model
 from kdn.recipe import Recipe
 
 PAGE = """\

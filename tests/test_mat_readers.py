@@ -19,7 +19,7 @@ from kdn.data import (
     read_cofw68,
     source_markup,
 )
-from kdn.markup import FACE19, FACE68
+from kdn.data.markup import FACE19, FACE68
 from labels_by_hand import picture, shape
 
 

@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 
+from kdn.data.markup import FACE68
 from kdn.density import KernelDensity
 from kdn.grid import Grid
-from kdn.heads import mirror_average
-from kdn.markup import FACE68
-from kdn.model import build_model
+from kdn.models.heads import mirror_average
+from kdn.models.model import build_model
 from kdn.recipe import DataRecipe, HeadRecipe, NetworkRecipe, Recipe
 
 GRID = Grid.of_heatmap(height=5, width=7, stride=4)  # a crop 28 pixels wide

@@ -10,15 +10,15 @@ from matplotlib.cbook import get_sample_data
 from safetensors.torch import load_file
 
 import kdn
-from kdn.checkpoint import load_model, save_model
 from kdn.cli import main
 from kdn.data import load_samples
-from kdn.evaluate import evaluate
-from kdn.model import build_model
+from kdn.evaluate.landmarks import evaluate
 from kdn.models import MODELS, model_path
-from kdn.predict import predict
+from kdn.models.checkpoint import load_model, save_model
+from kdn.models.model import build_model
+from kdn.predict.columns import predict
+from kdn.predict.track.boxes import iou
 from kdn.recipe import DataRecipe, NetworkRecipe, Recipe
-from kdn.track.boxes import iou
 
 ROOT = Path(__file__).parents[1]
 PORTRAIT = get_sample_data("grace_hopper.jpg", asfileobj=False)

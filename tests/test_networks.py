@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from kdn.networks import FAN, ResNet
+from kdn.models.networks import FAN, ResNet
 
 
 def parameters(network: nn.Module) -> int:

@@ -9,9 +9,9 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from kdn.metrics import resample_counts
-from kdn.occlusion import Combination, detect, hidden_landmarks, hidden_scores
-from kdn.occlusion.combination import logistic_weights
+from kdn.evaluate import resample_counts
+from kdn.evaluate.occlusion import Combination, detect, hidden_landmarks, hidden_scores
+from kdn.evaluate.occlusion.combination import logistic_weights
 from kdn.predictions import Predictions
 from labelled import gaussian_predictions
 
@@ -172,7 +172,7 @@ def test_faces_are_done_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     scores = hidden_scores(given)
     fitted = Combination.fit(scores, given.landmarks, *hidden_landmarks(given))
     whole = fitted(scores, given.landmarks)
-    monkeypatch.setattr("kdn.occlusion.combination._FACES", 5)
+    monkeypatch.setattr("kdn.evaluate.occlusion.combination._FACES", 5)
     np.testing.assert_array_equal(fitted(scores, given.landmarks), whole)
 
 

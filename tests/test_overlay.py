@@ -10,8 +10,16 @@ from scipy.stats import chi2, multivariate_normal
 
 from found_faces import TRIO, HandFace, hand_face, spoilt
 from kdn import Affine, GaussianDensity, Grid, KernelDensity
-from kdn.overlay import PARTS, draw_faces, ellipse, ellipse_radius, face_size, heat_of, unsure
-from kdn.overlay.strokes import Window
+from kdn.predict.overlay import (
+    PARTS,
+    draw_faces,
+    ellipse,
+    ellipse_radius,
+    face_size,
+    heat_of,
+    unsure,
+)
+from kdn.predict.overlay.strokes import Window
 
 GREY = 128
 

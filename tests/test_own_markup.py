@@ -9,9 +9,9 @@ import pytest
 
 import kdn
 from kdn.cli import main
-from kdn.convert import convert
 from kdn.data import Sample, SyntheticFaces, attribute_columns, load_samples
-from kdn.markup import markup_of_facts, read_markup
+from kdn.data.convert import convert
+from kdn.data.markup import markup_of_facts, read_markup
 from kdn.predictions import read_predictions
 
 PAGE = """\

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 import kdn
-from kdn.data import CropDataset, Sample, SyntheticFaces, read_ibug
+from kdn.data import CropDataset, PointLabels, Sample, SyntheticFaces, read_ibug
 from kdn.density import peak_mass
-from kdn.model import LandmarkModel, build_model
-from kdn.predict import predict
+from kdn.models.model import LandmarkModel, build_model
+from kdn.predict.columns import predict
 from kdn.predictions import AREA_LEVELS, Predictions
 from kdn.recipe import DataRecipe, HeadRecipe, NetworkRecipe, Recipe
 
@@ -57,7 +57,7 @@ def column(predictions: Predictions, name: str) -> np.ndarray:
 def crops_of(model: LandmarkModel, samples: list[Sample]) -> torch.Tensor:
     """Return the crops that the network sees; that they show the right place, test_crop says."""
     dataset = CropDataset(
-        samples, markup=model.markup, data=model.recipe.data, augment=None, seed=0
+        samples, labels=PointLabels(model.markup), data=model.recipe.data, augment=None, seed=0
     )
     return torch.stack([dataset[index]["image"] for index in range(len(samples))])
 

@@ -11,7 +11,7 @@ from torch.distributions import MultivariateNormal
 from densities import BATCH, GRIDS, density_of, mixture_of, points_of, uniform
 from kdn.density import GaussianDensity, KernelDensity
 from kdn.grid import Grid
-from kdn.recalibration import Adjustment, fit_adjustment, mean_nll
+from kdn.models.recalibration import Adjustment, fit_adjustment, mean_nll
 
 BANDWIDTHS = torch.tensor([1.0, 2.5])
 NUMBERS = {

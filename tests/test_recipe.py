@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import unchecked
-from kdn.markup import markup_named
+from kdn.data.markup import markup_named
 from kdn.recipe import DataRecipe, HeadRecipe, NetworkRecipe, OptimiseRecipe, Recipe
 
 ROOT = Path(__file__).parents[1]

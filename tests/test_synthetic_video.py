@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from kdn.data import SyntheticFaces
-from kdn.data.synthetic_motion import draw_moves, expressed
-from kdn.data.synthetic_shape import draw_shape
-from kdn.data.synthetic_video import SyntheticVideo
+from kdn.data.synthetic.motion import draw_moves, expressed
+from kdn.data.synthetic.shape import draw_shape
+from kdn.data.synthetic.video import SyntheticVideo
 
 SMALL = (60, 84)
 

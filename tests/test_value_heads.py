@@ -12,7 +12,7 @@ from torch.distributions import Categorical, MixtureSameFamily, Normal
 
 from kdn.density import LaplaceDensity
 from kdn.grid import Grid
-from kdn.heads import (
+from kdn.models.heads import (
     Coral,
     GaussianValue,
     Head,

@@ -13,11 +13,11 @@ import torch
 from scipy import stats
 
 import unchecked
-from kdn.evaluate_values import evaluate_values
+from kdn.evaluate import icc31, interval, resample_counts
+from kdn.evaluate.scalars import evaluate_values
 from kdn.grid import Grid
-from kdn.heads import GaussianValue
-from kdn.metrics import icc31, interval, resample_counts
-from kdn.predict_values import columns_of_values
+from kdn.models.heads import GaussianValue
+from kdn.predict.value_columns import columns_of_values
 from kdn.predictions.values import (
     QUANTILES,
     ValuePredictions,

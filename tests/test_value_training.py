@@ -18,9 +18,9 @@ import yaml
 from safetensors.torch import load_file
 
 import kdn
-from kdn.checkpoint import load_value_model
 from kdn.cli import main
 from kdn.data import read_image
+from kdn.models.checkpoint import load_value_model
 from kdn.predictions.values import QUANTILES, read_values
 from kdn.recipe import Recipe
 from kdn.train import train

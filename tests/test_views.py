@@ -11,18 +11,19 @@ import pytest
 import torch
 
 import kdn
-from kdn.checkpoint import save_model
 from kdn.cli import main
 from kdn.data import SyntheticFaces, crop_of_box, warp
+from kdn.data.markup import FACE68
 from kdn.density import MappedDensity, MixtureDensity, ProductDensity
 from kdn.grid import Affine
-from kdn.heads import mirror_average, turned_back
-from kdn.landmarker import Landmarker
-from kdn.markup import FACE68
-from kdn.model import LandmarkModel, build_model
-from kdn.overlay import draw_faces
+from kdn.models.checkpoint import save_model
+from kdn.models.heads import mirror_average, turned_back
+from kdn.models.model import LandmarkModel, build_model
+from kdn.models.recalibration import Adjustment, Recalibration
+from kdn.predict.ensemble import View, densities_of_views, views_of
+from kdn.predict.overlay import draw_faces
+from kdn.predict.predictor import Landmarker
 from kdn.recipe import DataRecipe, HeadRecipe, NetworkRecipe, Recipe
-from kdn.views import View, densities_of_views, views_of
 
 FACES = SyntheticFaces(2, seed=4, size=(130, 150))
 PICTURES, BOXES = [face.read() for face in FACES], [face.bbox for face in FACES]
@@ -90,14 +91,14 @@ def test_looks_are_the_model_s_own_densities(model, other):
             )
             area = torch.stack([a.log_abs_det() for a in maps])[:, None]
             expected = there.log_prob(back.float()).double() - area
-            found = looks[at].log_prob(points).double()
+            found = looks[at].density.log_prob(points).double()
             torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
         mirrored = model.density(crops.flip(-1))
         # Pixel x of the crop is pixel 47 − x of its mirror image.
         turned = mirrored.mean[:, list(FACE68.flip)] * torch.tensor([-1.0, 1.0])
         turned = turned + torch.tensor([47.0, 0.0])
         expected = torch.stack([a.points(p.double()) for a, p in zip(maps, turned, strict=True)])
-        torch.testing.assert_close(looks[3].mean.double(), expected, rtol=0, atol=1e-3)
+        torch.testing.assert_close(looks[3].density.mean.double(), expected, rtol=0, atol=1e-3)
 
 
 def test_turned_back_is_half_of_the_average(model):
@@ -157,6 +158,23 @@ def test_a_single_look_is_what_it_was(model):
     assert isinstance(face.density, MappedDensity)
     (mirrored,) = Landmarker(model, combine="product")(PICTURES[0], [BOXES[0]], again=False)
     assert isinstance(mirrored.density, ProductDensity)  # of the crop and its mirror image
+
+
+@pytest.mark.parametrize("combine", ["mixture", "product"])
+def test_recalibration_moves_no_point_of_several_looks(combine):
+    """What is known of a landmark is mended, not where it is said to be."""
+    model, other = model_of(3), model_of(4)
+    looks = {"others": [other], "views": (1.0, 0.9), "combine": combine, "mirror": True}
+    faces = []
+    for temperature in (1.0, 0.01):
+        adjustment = Adjustment(torch.tensor(temperature))
+        for one in (model, other):
+            one.recalibrations = dict.fromkeys((False, True), Recalibration(adjustment))
+        faces += Landmarker(model, **looks)(PICTURES[0], [BOXES[0]], again=False)
+    plain, mended = faces
+    np.testing.assert_array_equal(mended.landmarks, plain.landmarks)
+    assert np.abs(mended.uncertainty - plain.uncertainty).max() > 0.5
+    assert np.abs(mended.density.mean.numpy() - plain.density.mean.numpy()).max() > 0.5
 
 
 def test_heatmaps_of_combined_densities(model):

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kdn.data.markup import FACE68, Markup
 from kdn.density import GaussianDensity, KernelDensity, LaplaceDensity, decode
 from kdn.grid import Affine, Grid
-from kdn.markup import FACE68, Markup
 from kdn.recipe import Recipe
 
 if TYPE_CHECKING:
-    from kdn.estimator import Estimator
-    from kdn.landmarker import Landmarker
+    from kdn.predict.estimator import Estimator
+    from kdn.predict.predictor import Landmarker
 
 __all__ = [
     "FACE68",
@@ -42,8 +42,8 @@ def load(
     combine: str = "mixture",
     calibrated: bool = True,
 ) -> Landmarker:
-    """Return a landmarker, of the package's model or checkpoints; see `kdn.landmarker.load`."""
-    from kdn.landmarker import load  # OpenCV and the rest, which densities alone do not need
+    """Return a landmarker of models; see `kdn.predict.predictor.load`."""
+    from kdn.predict.predictor import load  # OpenCV and the rest, which densities alone do not need
 
     return load(
         model, device=device, mirror=mirror, views=views, combine=combine, calibrated=calibrated
@@ -51,7 +51,7 @@ def load(
 
 
 def load_values(model: str | Path, *, device: str = "cpu") -> Estimator:
-    """Return what tells values, such as an age, of pictures; see `kdn.estimator.load_values`."""
-    from kdn.estimator import load_values
+    """Return an estimator of scalars; see `kdn.predict.estimator.load_values`."""
+    from kdn.predict.estimator import load_values
 
     return load_values(model, device=device)

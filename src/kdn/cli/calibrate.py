@@ -6,12 +6,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from kdn.calibrate import recalibrations
-from kdn.checkpoint import load_model, save_model
 from kdn.cli.command import Command
-from kdn.data import held_out_samples
+from kdn.data import PointLabels, held_out_samples
 from kdn.models import model_path
-from kdn.recalibration import PARTS
+from kdn.models.checkpoint import load_model, save_model
+from kdn.models.recalibration import PARTS
+from kdn.train.calibrate import recalibrations
 
 __all__ = ["CALIBRATE"]
 
@@ -53,8 +53,8 @@ def _calibrate(
         raise ValueError(f"fit must be some of {', '.join(PARTS)}, or none alone, got {wrong[0]!r}")
     loaded, facts = load_model(model)
     problems: list[str] = []
-    held_out = {"markup": loaded.markup, "problems": problems}
-    samples = held_out_samples(loaded.recipe.data, data or [], **held_out)
+    labels = PointLabels(loaded.markup)
+    samples = held_out_samples(loaded.recipe.data, labels, data or [], problems=problems)
     found = recalibrations(
         loaded,
         samples,

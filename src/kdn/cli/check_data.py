@@ -38,10 +38,10 @@ def _check_data(
     """
     from tqdm import tqdm
 
-    from kdn.datacheck import check_data
-    from kdn.datacheck.report import as_json, as_text
-    from kdn.files import replacing
-    from kdn.markup import markup_named
+    from kdn.data.check import check_data
+    from kdn.data.check.report import as_json, as_text
+    from kdn.data.markup import markup_named
+    from kdn.data.paths import replacing
 
     if sheet is not None and sheet.suffix.lower() not in _SHEETS:
         raise ValueError(f"sheet must end in .jpg or .png, got {sheet}")
@@ -66,9 +66,9 @@ def _draw(sources: list[str], markup: str | None, sheet: Path, count: int, crop:
     import numpy as np
 
     from kdn.data import load_samples, source_markup
-    from kdn.datacheck import contact_sheet
-    from kdn.files import replacing
-    from kdn.markup import markup_named
+    from kdn.data.check import contact_sheet
+    from kdn.data.markup import markup_named
+    from kdn.data.paths import replacing
 
     said: list[str] = []  # what cannot be used has been said already
     parts = []

@@ -30,9 +30,9 @@ def _convert(
         pictures: What a folder of .pts files gets: copies of the pictures, symbolic links, or none.
         labels_only: Convert faces whose pictures are not there, too.
     """
-    from kdn.convert import convert
     from kdn.data import join_samples, load_samples, source_markup, source_place
-    from kdn.markup import markup_named
+    from kdn.data.convert import convert
+    from kdn.data.markup import markup_named
 
     target = Path(out).expanduser()
     for source in sources:

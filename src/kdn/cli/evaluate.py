@@ -7,13 +7,13 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from kdn.calibration import Diagnosis, diagnose
 from kdn.cli.command import Command
 from kdn.cli.scored_values import ValueScoring, refuse_for_values
 from kdn.data import join_samples, load_samples, source_markup
-from kdn.evaluate import evaluate
-from kdn.files import replacing
-from kdn.markup import FACE68
+from kdn.data.markup import FACE68
+from kdn.data.paths import replacing
+from kdn.evaluate.calibration import Diagnosis, diagnose
+from kdn.evaluate.landmarks import evaluate
 from kdn.predictions import Predictions, read_column, read_predictions, write_predictions
 from kdn.predictions.labels import Labels, add_labels, offset_note
 from kdn.predictions.published import read_published

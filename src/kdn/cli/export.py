@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kdn.checkpoint import load_model, load_value_model, names_of_values, save_model
 from kdn.cli.command import Command
 from kdn.models import model_path
+from kdn.models.checkpoint import load_saved, save_model
 
 __all__ = ["EXPORT"]
 
@@ -31,7 +31,7 @@ def _export(
         raise ValueError(f"out must end in .safetensors, got {out}")
     if out.exists() and out.samefile(model_path(model)):
         raise ValueError(f"out must be another file than the model, got {out}")
-    loaded, facts = load_value_model(model) if names_of_values(model) else load_model(model)
+    loaded, facts = load_saved(model)
     facts = {name: value for name, value in facts.items() if name not in ("recipe", "format")}
     if licence is not None:
         facts["licence"] = licence

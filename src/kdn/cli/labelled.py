@@ -9,8 +9,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from kdn.data import attribute_columns, join_samples, load_samples
-from kdn.landmarker import Landmarker
-from kdn.predict import predict
+from kdn.predict.columns import predict
+from kdn.predict.predictor import Landmarker
 from kdn.predictions import maps_path, write_maps, write_predictions
 
 __all__ = ["Labelled"]

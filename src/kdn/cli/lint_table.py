@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import get_args
 
 from kdn.cli.command import Command
-from kdn.lint import judge, read_table
-from kdn.metrics.rules import Rule
+from kdn.evaluate.lint import judge, read_table
+from kdn.evaluate.rules import Rule
 
 __all__ = ["LINT_TABLE"]
 

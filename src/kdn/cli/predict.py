@@ -14,20 +14,22 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from kdn.annotate import Drawing, annotate
-from kdn.boxes import match_boxes, read_boxes
-from kdn.checkpoint import names_of_values
 from kdn.cli.command import Command
 from kdn.cli.labelled import Labelled
 from kdn.cli.listing import Listing
 from kdn.cli.valued import Valued
-from kdn.data.pts import PICTURE_SUFFIXES
-from kdn.detect import detector_for
-from kdn.faces import Face, length_of
-from kdn.inputs import Input, expand_inputs
-from kdn.landmarker import load
-from kdn.outputs import Output, OutputNames, Summary, open_output
-from kdn.overlay import draw_faces
+from kdn.data.images import PICTURE_SUFFIXES
+from kdn.models.checkpoint import load_model, load_saved
+from kdn.models.value_model import ValueModel
+from kdn.predict.annotate import Drawing, annotate
+from kdn.predict.boxes import match_boxes, read_boxes
+from kdn.predict.detect import detector_for
+from kdn.predict.estimator import Estimator
+from kdn.predict.face import Face, length_of
+from kdn.predict.inputs import Input, expand_inputs
+from kdn.predict.outputs import Output, OutputNames, Summary, open_output
+from kdn.predict.overlay import draw_faces
+from kdn.predict.predictor import landmarker_of
 
 __all__ = ["PREDICT"]
 
@@ -103,35 +105,33 @@ def _predict(
         raise ValueError(f"batch must be at least 1, got {batch}")
     judge = _judge(abstain, tau)
     place = str(_device(device))
-    if names_of_values(model):
+    first, facts = load_saved(model)
+    if isinstance(first, ValueModel):
         landmarks = {"--abstain": judge, "--ensemble": ensemble, "--views": views, "--maps": maps}
         landmarks |= {"--draw": draw, "--mirror": mirror, "--uncertain": uncertain}
         landmarks |= {"--combine": combine != "mixture"}
         for flag, value in landmarks.items():
             if value:
                 raise ValueError(f"{flag} is for landmarks, but {model} gives values")
-        valued = Valued(model, place, decoder, max(batch, 64), out or [])
+        estimator = Estimator(first.to(place), facts)
+        valued = Valued(model, estimator, decoder, max(batch, 64), out or [])
         return valued.labelled(data) if data else valued.pictures(inputs or [], boxes, detector)
+    how: dict[str, Any] = {"device": place, "views": views or (1.0,), "combine": combine}
+    how["calibrated"] = calibrated
     if data:
         if judge is not None:
             raise ValueError("--abstain is for pictures and videos, not for --data")
         if ensemble or views or combine != "mixture":
             raise ValueError("--ensemble, --views and --combine are for pictures and videos")
         labelled = Labelled(data, decoder, batch, maps)
-        landmarker = load(model, device=place, mirror=bool(mirror), calibrated=calibrated)
+        landmarker = landmarker_of([(first, facts)], mirror=bool(mirror), **how)
         return labelled.predict(landmarker, model, out or [])
     if decoder != "default" or maps:
         raise ValueError("--decoder and --maps are for labelled data (--data)")
     for target in out or []:
         _refuse_pictures(target)
-    landmarker = load(
-        [model, *(ensemble or [])],
-        device=place,
-        mirror=mirror,
-        views=views or (1.0,),
-        combine=combine,
-        calibrated=calibrated,
-    )
+    models = [(first, facts), *(load_model(name) for name in ensemble or [])]
+    landmarker = landmarker_of(models, mirror=mirror, **how)
     if boxes is not None and landmarker.whole:
         raise ValueError("--boxes: this model looks at whole pictures (data.crop: picture)")
     listed = expand_inputs(inputs or [], stdin=sys.stdin)

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from kdn.data import join_samples, load_samples, sample_values
-from kdn.evaluate_values import evaluate_values
-from kdn.files import replacing
+from kdn.data import join_samples, load_samples, sample_scalars
+from kdn.data.paths import replacing
+from kdn.evaluate.scalars import evaluate_values
 from kdn.predictions.values import ValuePredictions, read_values, write_values
 
 __all__ = ["ValueScoring", "refuse_for_values"]
@@ -21,7 +21,7 @@ __all__ = ["ValueScoring", "refuse_for_values"]
 
 @dataclass(frozen=True)
 class ValueScoring:
-    """How values are scored; see `kdn.evaluate_values.evaluate_values`."""
+    """How values are scored; see `kdn.evaluate.scalars.evaluate_values`."""
 
     within: float
     at_least: float | None
@@ -110,7 +110,7 @@ def _with_labels(
         if sample.id in rows:
             known += 1
             try:
-                target[rows[sample.id]] = sample_values(sample, given.names)[0]
+                target[rows[sample.id]] = sample_scalars(sample, given.names)
             except ValueError as error:
                 problems.append(str(error))
     if not known and len(samples):

@@ -7,47 +7,53 @@ from kdn.data.augment import (
     draw_augmentation,
     occluded,
 )
-from kdn.data.coco import read_coco
-from kdn.data.cofw import CofwFaces, read_cofw, read_cofw68
 from kdn.data.crop import crop_of_box, warp
 from kdn.data.dataset import CropDataset, init_worker, read_batches
-from kdn.data.disfa import DISFA_UNITS, read_disfa
-from kdn.data.dlib import read_dlib
-from kdn.data.fgnet import read_fgnet
-from kdn.data.fitted import read_300wlp, read_aflw2000
+from kdn.data.formats.coco import read_coco
+from kdn.data.formats.cofw import CofwFaces, read_cofw, read_cofw68
+from kdn.data.formats.disfa import DISFA_UNITS, read_disfa
+from kdn.data.formats.dlib import read_dlib
+from kdn.data.formats.fgnet import read_fgnet
+from kdn.data.formats.fitted import read_300wlp, read_aflw2000
+from kdn.data.formats.format import Format
+from kdn.data.formats.ibug import read_ibug
+from kdn.data.formats.merl_rav import read_merl_rav
+from kdn.data.formats.pts import read_pts
+from kdn.data.formats.sources import load_samples, source_forms, source_markup, source_place
+from kdn.data.formats.table import read_table
+from kdn.data.formats.utkface import read_utkface
+from kdn.data.formats.wflw import read_wflw
 from kdn.data.framing import Framing
-from kdn.data.held_out import (
-    held_out_samples,
-    training_and_validation,
-    values_training_and_validation,
+from kdn.data.held_out import held_out_samples, training_and_validation
+from kdn.data.labels import (
+    Labels,
+    PointLabels,
+    ScalarLabels,
+    labels_of,
+    labels_of_metadata,
+    sample_scalars,
 )
-from kdn.data.ibug import read_ibug
-from kdn.data.merl_rav import read_merl_rav
-from kdn.data.occluders import Occluded
-from kdn.data.pts import read_pts
 from kdn.data.sample import Sample, attribute_columns, read_image, tight_box
-from kdn.data.sources import SOURCES, load_samples, source_markup, source_place
-from kdn.data.splits import Selection, join_samples, picture_names, split_by_picture
-from kdn.data.synthetic import SyntheticFaces
-from kdn.data.synthetic_expressions import SyntheticExpressions
-from kdn.data.table import read_table
-from kdn.data.utkface import read_utkface
-from kdn.data.values import ValueDataset, sample_values, with_values
-from kdn.data.wflw import read_wflw
+from kdn.data.split import Selection, join_samples, picture_names, split_by_picture
+from kdn.data.synthetic.expressions import SyntheticExpressions
+from kdn.data.synthetic.faces import SyntheticFaces
+from kdn.data.synthetic.occluders import Occluded
 
 __all__ = [
     "DISFA_UNITS",
-    "SOURCES",
     "Augmentation",
     "CofwFaces",
     "CropDataset",
+    "Format",
     "Framing",
+    "Labels",
     "Occluded",
+    "PointLabels",
     "Sample",
+    "ScalarLabels",
     "Selection",
     "SyntheticExpressions",
     "SyntheticFaces",
-    "ValueDataset",
     "attribute_columns",
     "augment_pixels",
     "augmented_crop",
@@ -56,6 +62,8 @@ __all__ = [
     "held_out_samples",
     "init_worker",
     "join_samples",
+    "labels_of",
+    "labels_of_metadata",
     "load_samples",
     "occluded",
     "picture_names",
@@ -75,13 +83,12 @@ __all__ = [
     "read_table",
     "read_utkface",
     "read_wflw",
-    "sample_values",
+    "sample_scalars",
+    "source_forms",
     "source_markup",
     "source_place",
     "split_by_picture",
     "tight_box",
     "training_and_validation",
-    "values_training_and_validation",
     "warp",
-    "with_values",
 ]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float64, UInt8
 
-from kdn.images import image_size, read_image
+from kdn.data.images import image_size, read_image
 
 __all__ = ["Sample", "attribute_columns", "read_image", "tight_box"]
 

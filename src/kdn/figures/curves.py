@@ -8,9 +8,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
-from kdn.figures.style import MUTED, figure, legend, panel, styled
-from kdn.markup import markup_of_facts
-from kdn.metrics import (
+from kdn.data.markup import markup_of_facts
+from kdn.evaluate import (
     auc,
     ause,
     ced,
@@ -20,7 +19,8 @@ from kdn.metrics import (
     point_errors,
     sparsification,
 )
-from kdn.metrics.sparsification import REMOVED
+from kdn.evaluate.sparsification import REMOVED
+from kdn.figures.style import MUTED, figure, legend, panel, styled
 from kdn.predictions import Predictions
 
 _MOST = 4  # times the threshold: how far an axis reaches for a system that is far off

@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from kdn.evaluate.bootstrap import resample_counts
+from kdn.evaluate.rounded import central_coverage, pit_histogram
 from kdn.figures.style import COLOURS, DASHES, MUTED, figure, panel
-from kdn.metrics.bootstrap import resample_counts
-from kdn.metrics.rounded import central_coverage, pit_histogram
 from kdn.predictions.values import QUANTILES, ValuePredictions
 
 __all__ = ["values_figure"]

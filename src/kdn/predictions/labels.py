@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 
+from kdn.data.markup import FACE68, Markup
 from kdn.data.sample import Sample
-from kdn.markup import FACE68, Markup
 from kdn.predictions.record import Predictions
 
 __all__ = ["Labels", "add_labels", "match_names", "offset_note"]

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float16, Float32, UInt8
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from kdn.files import replacing
+from kdn.data.paths import replacing
 from kdn.grid import Grid
 
 __all__ = ["Maps", "maps_path", "read_maps", "write_maps"]

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from kdn.files import replacing
+from kdn.data.paths import replacing
 from kdn.predictions.record import BOOLEAN, SHAPES, Predictions, sample_shape
 
 __all__ = ["read_column", "read_predictions", "write_predictions"]

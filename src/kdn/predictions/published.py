@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
-from kdn.coordinates import as_coordinate
-from kdn.data.ibug import read_pts
-from kdn.markup import FACE68, Markup
+from kdn.data.coordinates import as_coordinate
+from kdn.data.formats.ibug import read_pts
+from kdn.data.markup import FACE68, Markup
 from kdn.predictions.record import Predictions
 
 __all__ = ["read_published"]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from kdn.markup import Markup, markup_of_facts
+from kdn.data.markup import Markup, markup_of_facts
 
 __all__ = ["AREA_LEVELS", "BOOLEAN", "DECODERS", "SHAPES", "Predictions", "sample_shape"]
 

@@ -16,7 +16,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from jaxtyping import Float64
 
-from kdn.files import replacing
+from kdn.data.paths import replacing
 
 __all__ = [
     "QUANTILES",
@@ -65,7 +65,8 @@ class ValuePredictions:
         mode: Likewise.
         deviation: Standard deviation of each density.
         quantiles: Those of the levels `QUANTILES`.
-        log_prob: Log-likelihood of the label in nats per unit, see `kdn.heads.rounded_log_prob`.
+        log_prob: Log-likelihood of the label in nats per unit, see
+            `kdn.models.heads.rounded_log_prob`.
         cdf_low: Probability of a value below the label, or below what may have been rounded to it.
         cdf_high: Likewise up to the label, or up to all that may have been rounded to it.
         crps: Continuous ranked probability score of the label, in its unit.

@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from kdn.checkpoint import load_model
-from kdn.data import CropDataset, Sample
-from kdn.model import LandmarkModel, build_model
+from kdn.data import CropDataset, PointLabels, Sample
+from kdn.models.checkpoint import load_model
+from kdn.models.model import LandmarkModel, build_model
 from kdn.recipe import Recipe
 from kdn.train import kept_path
 
@@ -58,5 +58,5 @@ def crop_of(model: LandmarkModel, samples: Sequence[Sample], name: str) -> tuple
     """Return the crop of one of the samples and its landmarks in crop pixels."""
     chosen = [sample for sample in samples if sample.id == name]
     data = model.recipe.data
-    item = CropDataset(chosen, markup=model.markup, data=data, augment=None, seed=0)[0]
-    return item["image"], item["landmarks"]
+    item = CropDataset(chosen, labels=PointLabels(model.markup), data=data, augment=None, seed=0)[0]
+    return item["image"], item["target"]

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Bool, Float
 
-from kdn.markup import Markup
-from kdn.metrics import (
+from kdn.data.markup import Markup
+from kdn.evaluate import (
     auroc,
     axis_angle,
     contour_tangents,
@@ -17,8 +17,8 @@ from kdn.metrics import (
     interval,
     resample_counts,
 )
-from kdn.metrics.bootstrap import resampled_mean
-from kdn.metrics.ranking import auroc_resampled
+from kdn.evaluate.bootstrap import resampled_mean
+from kdn.evaluate.ranking import auroc_resampled
 from kdn.predictions import Maps, Predictions, core_covariances
 from kdn.study.plan import METHODS
 from kdn.study.table import Table, number

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer, RMSprop
 from torch.utils.data import DataLoader
 
-from kdn.checkpoint import read_state, save_model, write_state
 from kdn.data import CropDataset, init_worker
-from kdn.files import replacing
-from kdn.model import load_initial_weights
-from kdn.picture_model import PictureModel
+from kdn.data.paths import replacing
+from kdn.models.checkpoint import read_state, save_model, write_state
+from kdn.models.model import load_initial_weights
+from kdn.models.picture_model import PictureModel
 from kdn.recipe import Recipe
 from kdn.train.average import update_average
 from kdn.train.report import Report
@@ -282,7 +282,7 @@ def _one_step(run: _Run, batch: dict[str, Tensor], rate: float, step: int) -> Te
     device = run.fabric.device
     for group in run.optimiser.param_groups:
         group["lr"] = rate
-    inputs = ("image", run.task.target, "valid")
+    inputs = ("image", "target", "valid")
     crops, points, valid = (batch[k].to(device, non_blocking=True) for k in inputs)
     loss, mean = run.step(crops, points, valid)
     run.fabric.backward(loss)

@@ -12,7 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from kdn.files import replacing
+from kdn.data.paths import replacing
 
 __all__ = ["Report"]
 

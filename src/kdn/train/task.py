@@ -9,19 +9,12 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader
 
-from kdn.data import (
-    CropDataset,
-    Sample,
-    ValueDataset,
-    training_and_validation,
-    values_training_and_validation,
-)
-from kdn.markup import markup_named
-from kdn.model import LandmarkModel, build_model
-from kdn.picture_model import PictureModel
+from kdn.data import CropDataset, Sample, labels_of, training_and_validation
+from kdn.models.model import LandmarkModel, build_model
+from kdn.models.picture_model import PictureModel
+from kdn.models.value_model import ValueModel, build_value_model
 from kdn.recipe import AugmentRecipe, Recipe
 from kdn.train.validate import validate, validate_values
-from kdn.value_model import ValueModel, build_value_model
 
 __all__ = ["LandmarkTask", "Task", "ValueTask", "task_of"]
 
@@ -33,23 +26,23 @@ class Task(ABC):
         recipe: What is trained.
 
     Attributes:
-        target: Name of the labels in an item of the data set.
         scores: Names of the validation scores; the least value of the first is the best model.
     """
 
-    target: str
     scores: Sequence[str]
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
+        self.labels = labels_of(recipe)
 
-    @abstractmethod
     def samples(self) -> tuple[Sequence[Sample], Sequence[Sample]]:
         """Return the samples that are trained on, and those that are validated on."""
+        return training_and_validation(self.recipe.data, self.labels)
 
-    @abstractmethod
     def dataset(self, samples: Sequence[Sample], augment: AugmentRecipe | None) -> CropDataset:
         """Return crops of samples with their labels."""
+        data, seed = self.recipe.data, self.recipe.optimise.seed
+        return CropDataset(samples, labels=self.labels, data=data, augment=augment, seed=seed)
 
     @abstractmethod
     def model(self) -> PictureModel:
@@ -59,22 +52,11 @@ class Task(ABC):
     def validate(self, model: Any, loader: DataLoader, device: torch.device) -> Sequence[float]:
         """Return the scores of a model, NaN without samples."""
 
-    def _shared(self) -> dict[str, Any]:
-        return {"data": self.recipe.data, "seed": self.recipe.optimise.seed}
-
 
 class LandmarkTask(Task):
     """Landmarks, in crop pixels."""
 
-    target = "landmarks"
     scores = ("valid_nme", "valid_nll")
-
-    def samples(self) -> tuple[Sequence[Sample], Sequence[Sample]]:
-        return training_and_validation(self.recipe.data)
-
-    def dataset(self, samples: Sequence[Sample], augment: AugmentRecipe | None) -> CropDataset:
-        markup = markup_named(self.recipe.data.markup)
-        return CropDataset(samples, markup=markup, augment=augment, **self._shared())
 
     def model(self) -> LandmarkModel:
         return build_model(self.recipe)
@@ -88,15 +70,7 @@ class LandmarkTask(Task):
 class ValueTask(Task):
     """Values, in the unit of their axis."""
 
-    target = "values"
     scores = ("valid_crps", "valid_mae", "valid_nll")
-
-    def samples(self) -> tuple[Sequence[Sample], Sequence[Sample]]:
-        return values_training_and_validation(self.recipe.data, self.recipe.labels)
-
-    def dataset(self, samples: Sequence[Sample], augment: AugmentRecipe | None) -> CropDataset:
-        labels = self.recipe.labels
-        return ValueDataset(samples, labels=labels, augment=augment, **self._shared())
 
     def model(self) -> ValueModel:
         return build_value_model(self.recipe)

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from kdn.heads import rounded_log_prob
-from kdn.model import LandmarkModel
-from kdn.value_model import ValueModel
+from kdn.models.heads import rounded_log_prob
+from kdn.models.model import LandmarkModel
+from kdn.models.value_model import ValueModel
 
 __all__ = ["validate", "validate_values"]
 
@@ -31,7 +31,7 @@ def validate(model: LandmarkModel, loader: DataLoader, device: torch.device) -> 
     nlls: list[Tensor] = []
     with torch.inference_mode():
         for batch in loader:
-            target, valid = batch["landmarks"].to(device), batch["valid"].to(device)
+            target, valid = batch["target"].to(device), batch["valid"].to(device)
             density = model.density(batch["image"].to(device))
             points = model.head.decode(density)
             nmes.append(_image_nme(points, target, valid))
@@ -50,14 +50,14 @@ def validate_values(
 
     Args:
         model: What is validated; it is left in evaluation mode.
-        loader: Batches of a `ValueDataset` without augmentation.
+        loader: Batches of a `CropDataset` without augmentation.
         device: Where the model is.
     """
     model.eval()
     found: list[Tensor] = []
     with torch.inference_mode():
         for batch in loader:
-            target, valid = batch["values"].to(device), batch["valid"].to(device)
+            target, valid = batch["target"].to(device), batch["valid"].to(device)
             density = model.density(batch["image"].to(device))
             error = (model.head.decode(density) - target).abs()
             log_prob = rounded_log_prob(density, target, model.head.rounding)
