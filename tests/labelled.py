@@ -43,7 +43,6 @@ def gaussian_predictions(
         covariances=np.stack([said**2, 0 * said, said**2], axis=-1),
         uncertainty=said,
         entropy=np.log(2 * np.pi * np.e * said**2),
-        peak_mass=special.erf(2.0 / np.sqrt(2) / said) ** 2,
         target=target * hidden[..., None],
         valid=valid,
         visible=valid,

@@ -22,13 +22,17 @@ def told(seed: int = 0, samples: int = 60) -> Predictions:
     rng = np.random.default_rng(seed + 1)
     visible = rng.random((samples, 7)) > np.linspace(0.1, 0.5, 7)
     assert given.entropy is not None
-    assert given.peak_mass is not None
+    assert given.uncertainty is not None
     wide = np.where(visible, 0.0, 1.0)
+    within = -np.expm1(-0.5 * (4.0 / given.uncertainty) ** 2)
     return replace(
         given,
         visible=visible,
         entropy=given.entropy + 1.5 * wide,
-        peak_mass=np.clip(given.peak_mass - 0.2 * wide + 0.1 * rng.normal(size=wide.shape), 0, 1),
+        mass_within=np.clip(within - 0.2 * wide + 0.1 * rng.normal(size=wide.shape), 0, 1)[
+            ..., None
+        ],
+        metadata={**given.metadata, "radii": [5]},
     )
 
 
@@ -45,7 +49,7 @@ def test_scores_do_not_depend_on_the_size_of_the_picture() -> None:
         crop_to_image=given.crop_to_image * scale[..., None],
     )
     one, two = hidden_scores(given), hidden_scores(larger)
-    assert list(one) == ["entropy", "uncertainty", "spread"]
+    assert list(one) == ["entropy", "uncertainty", "error > 5"]
     for name in one:
         np.testing.assert_allclose(one[name], two[name], atol=1e-12)
 
@@ -58,26 +62,23 @@ def test_scores_by_hand() -> None:
         crop_to_image=np.array([[[0.0, -3.0, 1.0], [3.0, 0.0, 2.0]]]),
         entropy=np.array([[2.0, 5.0]]),
         uncertainty=np.array([[6.0, 1.5]]),
-        peak_mass=np.array([[0.75, 0.1]]),
     )
     scores = hidden_scores(given)
     np.testing.assert_allclose(scores["entropy"], [[2 - np.log(9), 5 - np.log(9)]])
     np.testing.assert_allclose(scores["uncertainty"], np.log([[2.0, 0.5]]))
-    np.testing.assert_allclose(scores["spread"], [[0.25, 0.9]])
-    assert list(hidden_scores(replace(given, entropy=None))) == ["uncertainty", "spread"]
+    assert list(hidden_scores(replace(given, entropy=None))) == ["uncertainty"]
     with pytest.raises(ValueError, match="must have a column crop_to_image, got none"):
         hidden_scores(replace(given, crop_to_image=None))
-    with pytest.raises(ValueError, match="peak_mass or mass_within, got none"):
-        hidden_scores(replace(given, entropy=None, uncertainty=None, peak_mass=None))
+    with pytest.raises(ValueError, match="uncertainty or mass_within, got none"):
+        hidden_scores(replace(given, entropy=None, uncertainty=None))
 
 
 def test_masses_within_radii_are_scores_of_their_own() -> None:
     given = told(samples=5)
     within = np.random.default_rng(2).random((5, 7, 2))
-    given = replace(given, metadata={**given.metadata, "radii": [2, 7.5]})
-    object.__setattr__(given, "mass_within", within)  # as predictions that have the column
+    given = replace(given, mass_within=within, metadata={**given.metadata, "radii": [2, 7.5]})
     scores = hidden_scores(given)
-    assert list(scores)[3:] == ["error > 2", "error > 7.5"]
+    assert list(scores)[2:] == ["error > 2", "error > 7.5"]
     np.testing.assert_array_equal(scores["error > 7.5"], 1 - within[..., 1])
 
 

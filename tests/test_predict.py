@@ -11,7 +11,6 @@ import torch
 
 import kdn
 from kdn.data import CropDataset, PointLabels, Sample, SyntheticFaces, read_ibug
-from kdn.density import peak_mass
 from kdn.models.model import LandmarkModel, build_model
 from kdn.predict.columns import predict
 from kdn.predictions import AREA_LEVELS, Predictions
@@ -169,22 +168,9 @@ def test_a_picture_in_a_larger_frame_moves_everything_with_it(samples):
     for name in ("mean", "local_mean"):
         off = np.abs(column(there, name) - column(here, name) - move)
         assert np.median(off) < 0.02, name
-    for name in ("uncertainty", "entropy", "peak_mass", "log_prob"):
+    for name in ("uncertainty", "entropy", "log_prob"):
         off = np.abs(column(there, name) - column(here, name))
         assert np.nanmedian(off) < 0.02, name
-
-
-@pytest.mark.parametrize("name", ["softlabel", "kdn_gaussian", "gaussian"])
-def test_peak_mass_is_that_of_the_crops_densities(name, samples):
-    model = model_of(name)
-    got, _ = predict(model, samples)
-    with torch.inference_mode():
-        density = model.density(crops_of(model, samples))
-    wanted = peak_mass(density, 4.0).double().numpy()
-    np.testing.assert_allclose(column(got, "peak_mass"), wanted, atol=1e-5)
-    assert (wanted > 0).all()
-    assert (wanted <= 1).all()
-    assert got.metadata["peak_side"] == 4.0
 
 
 def test_the_decoder_is_the_head_s_own_unless_named(samples):

@@ -49,7 +49,6 @@ def predictions() -> Predictions:
         covariances=rng.normal(size=(3, 5, 3)),
         uncertainty=rng.uniform(size=(3, 5)),
         entropy=rng.normal(size=(3, 5)),
-        peak_mass=rng.uniform(size=(3, 5)),
         target=rng.normal(size=(3, 5, 2)) * hidden[..., None],
         valid=valid,
         visible=rng.uniform(size=(3, 5)) < 0.5,

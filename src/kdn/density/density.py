@@ -53,7 +53,7 @@ class Density(Distribution):
         ...         log_weights = torch.full((1024,), -math.log(1024))
         ...         return Nodes(points, log_weights, torch.zeros(1024))
         >>> box = Box(event_shape=torch.Size((2,)))
-        >>> box.entropy().item(), box.hdr_area(0.5).item()
+        >>> abs(box.entropy().item()), box.hdr_area(0.5).item()
         (0.0, 0.5)
         >>> round(box.mass_within(torch.tensor([0.5, 0.5]), 0.4).item(), 2)  # π · 0.4²
         0.5
@@ -76,6 +76,21 @@ class Density(Distribution):
 
     def __getitem__(self, index: Any) -> Density:
         """Return some of the batch, as a tensor of the batch's shape would be indexed."""
+        raise NotImplementedError
+
+    def expand(self, batch_shape: Sequence[int], _instance: None = None) -> Density:
+        """Return the density with its batch shape broadcast, as in `torch.distributions`."""
+        raise NotImplementedError
+
+    def sample(
+        self, sample_shape: Sequence[int] = (), *, generator: torch.Generator | None = None
+    ) -> Float[Tensor, ...]:
+        """Return random points `(*sample, *batch, *event)`, without gradient.
+
+        Args:
+            sample_shape: Leading dimensions.
+            generator: Source of randomness, on the density's device; torch's own if not given.
+        """
         raise NotImplementedError
 
     @property
@@ -133,7 +148,9 @@ class Density(Distribution):
         with torch.no_grad():
             return self._kept("ordered", order)
 
-    def _fitting(self, points: Tensor, *, number: Tensor | None = None) -> tuple[Density, torch.Size]:
+    def _fitting(
+        self, points: Tensor, *, number: Tensor | None = None
+    ) -> tuple[Density, torch.Size]:
         """Return the density with the batch that points broadcast to, and their whole shape."""
         shape = points_batch(points, self.event_shape, self.batch_shape)
         if number is not None:
@@ -158,21 +175,19 @@ class Density(Distribution):
             missing = points.isnan().any(-1) if self.event_shape else points.isnan()
             return result.masked_fill(missing, math.nan)
 
-    def _points_of(self, points: Tensor, shape: torch.Size, like: Tensor) -> Tensor:
-        """Return points as `(samples, maps, ndim)`, in the dtype of the nodes."""
-        lead = len(shape) - len(self.batch_shape)
-        points = points.detach().to(like).reshape(*points.shape[: points.dim() - len(self.event_shape)], self.ndim)
-        points = points.expand(*points.shape[: max(0, points.dim() - 1 - len(self.batch_shape))], *shape[lead:], self.ndim)
+    def _rows(self, points: Tensor, shape: torch.Size, like: Tensor) -> Tensor:
+        """Return points that broadcast to a shape as `(samples, maps, ndim)`."""
+        points = points.detach().to(like).expand(*shape, *self.event_shape)
         return points.reshape(-1, math.prod(self.batch_shape), self.ndim)
 
     def entropy(self) -> Float[Tensor, ...]:
         """Return `−E[log p(Y)]` in nats, `(*batch)`."""
         with torch.no_grad():
-            nodes = self.nodes(self._count)
-            weights = nodes.log_weights.double().exp()
-            weights = weights.reshape(*weights.shape, *(1,) * (nodes.log_prob.dim() - weights.dim()))
-            entropy = -(weights * nodes.log_prob.double().masked_fill(weights == 0, 0.0)).sum(0)
-            return entropy.to(nodes.log_prob)
+            _, log_weights, log_prob = self.nodes(self._count)
+            ones = (1,) * (log_prob.dim() - log_weights.dim())
+            weights = log_weights.double().exp().reshape(*log_weights.shape, *ones)
+            terms = weights * log_prob.double().masked_fill(weights == 0, 0.0)
+            return -terms.sum(0).to(log_prob)
 
     def hdr_level(self, points: Float[Tensor, ...]) -> Float[Tensor, ...]:
         """Return the mass of the region that is denser than each point, `P(p(Y) > p(y))`.
@@ -240,7 +255,7 @@ class Density(Distribution):
         density, shape = self._fitting(points)
         with torch.no_grad():
             nodes, weights = density._flat_nodes()
-            asked = density._points_of(points, shape, nodes)
+            asked = density._rows(points, shape, nodes)
             return energy_scores(nodes, weights, asked).reshape(shape)
 
     def mass_within(self, centre: Float[Tensor, ...], radius: float | Tensor) -> Float[Tensor, ...]:
@@ -264,10 +279,10 @@ class Density(Distribution):
         density, shape = self._fitting(centre, number=length)
         with torch.no_grad():
             nodes, weights = density._flat_nodes()
-            centres = density._points_of(centre, shape, nodes)
-            radii = length.to(nodes).expand(shape).reshape(-1, nodes.shape[0])
-            if len(centres) > 1:
-                centres = density._points_of(centre.expand(*shape, *self.event_shape), shape, nodes)
+            alone = points_batch(centre, self.event_shape, density.batch_shape)
+            alone = alone if alone.numel() == len(nodes) else shape
+            centres = density._rows(centre, alone, nodes)
+            radii = length.to(nodes).expand(shape).reshape(-1, len(nodes))
             return masses_within(nodes, weights, centres, radii).reshape(shape)
 
     @property
@@ -339,7 +354,7 @@ class Density(Distribution):
             points = climb_stencils(log_prob, starts, step)
             return points.reshape(*self.batch_shape, *event)
 
-    def mapped(self, affine: Affine) -> Density:
+    def mapped(self, affine: Affine) -> MappedDensity:
         """Return this density in the frame that `affine` maps its own frame to.
 
         Args:
@@ -395,7 +410,10 @@ class MappedDensity(Density):
 
     def __getitem__(self, index: Any) -> MappedDensity:
         """Return some of the batch, as a tensor of the batch's shape would be indexed."""
-        linear, offset = indexed(self.affine.linear, index, 2), indexed(self.affine.offset, index, 1)
+        linear, offset = (
+            indexed(self.affine.linear, index, 2),
+            indexed(self.affine.offset, index, 1),
+        )
         return MappedDensity(self.density[index], Affine(linear, offset))
 
     def expand(self, batch_shape: Sequence[int], _instance: None = None) -> MappedDensity:

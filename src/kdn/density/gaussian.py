@@ -143,7 +143,7 @@ class GaussianDensity(MultivariateNormal, Density):
             normal = Gaussian().displacements(count, self.event_shape[0]).to(self.loc)
             normal = normal.reshape(count, *(1,) * len(self.batch_shape), -1)
             points = self.loc + (self.scale_tril * normal.unsqueeze(-2)).sum(-1)
-            return Nodes(points, self.loc.new_full((count,), -math.log(count)), self.log_prob(points))
+            return Nodes.even(points, self.log_prob(points))
 
         with torch.no_grad():
             return self._kept(("nodes", count), find)

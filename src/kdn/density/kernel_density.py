@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -13,12 +12,12 @@ from torch import Tensor
 
 from kdn.density import arguments, masses, modes
 from kdn.density.density import Density
+from kdn.density.kernel_nodes import KernelNodes, entropies, find_nodes
 from kdn.density.kernels import Gaussian, Kernel, Uniform, kernel_named
 from kdn.density.line import LineKernels
 from kdn.density.loglik import log_prob_of_maps
 from kdn.density.maps import KernelMaps
 from kdn.density.nodes import NODES, Nodes, Ordered
-from kdn.density.kernel_nodes import KernelNodes, entropies, find_nodes
 from kdn.grid import Grid
 
 __all__ = ["KernelDensity"]
@@ -121,9 +120,7 @@ class KernelDensity(Density):
     def expand(self, batch_shape: Sequence[int], _instance: None = None) -> KernelDensity:
         """Return the density with its batch shape broadcast, as in `torch.distributions`."""
         return self._like(
-            lambda tensor, inner: tensor.expand(
-                *batch_shape, *tensor.shape[tensor.dim() - inner :]
-            )
+            lambda tensor, inner: tensor.expand(*batch_shape, *tensor.shape[tensor.dim() - inner :])
         )
 
     @property
@@ -219,11 +216,8 @@ class KernelDensity(Density):
     def nodes(self, count: int = NODES) -> Nodes:
         """Return `count` points that stand for a sample; see `kdn.density.kernel_nodes`."""
         nodes, shape = self._kernel_nodes(count), (count, *self.batch_shape)
-        return Nodes(
-            nodes.points.transpose(0, 1).reshape(*shape, *self.event_shape),
-            nodes.log_prob.new_full((count,), -math.log(count)),
-            nodes.log_prob.T.reshape(shape),
-        )
+        points = nodes.points.transpose(0, 1).reshape(*shape, *self.event_shape)
+        return Nodes.even(points, nodes.log_prob.T.reshape(shape))
 
     def _kernel_nodes(self, count: int) -> KernelNodes:
         with torch.no_grad(), arguments.full_precision(self.raw_logits.device):
@@ -404,7 +398,7 @@ class KernelDensity(Density):
     def energy_score(self, points: Float[Tensor, ...]) -> Float[Tensor, ...]:
         """Return `E|Y − y| − ½ E|Y − Y′|`; on a 1-D grid the CRPS, in closed form."""
         density, shape = self._fitting(points)
-        if self.grid.ndim > 1:
+        if self.grid.ndim > 1 or not isinstance(density, KernelDensity):
             return super().energy_score(points)
         with torch.no_grad():
             maps = density.maps

@@ -72,7 +72,7 @@ class LaplaceDensity(Laplace, Density):
         def find() -> Nodes:
             levels = uniform_sequence(count, 1).to(self.loc)
             points = self.icdf(levels.reshape(count, *(1,) * len(self.batch_shape)))
-            return Nodes(points, self.loc.new_full((count,), -math.log(count)), self.log_prob(points))
+            return Nodes.even(points, self.log_prob(points))
 
         with torch.no_grad():
             return self._kept(("nodes", count), find)

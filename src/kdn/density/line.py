@@ -53,9 +53,7 @@ class LineKernels(NamedTuple):
         """Return `Σ p F((y − μ) / s)`, `F` the kernel's distribution function."""
         return (self.probs * self.kernel.cdf(self.distance(values))).sum(-1)
 
-    def log_mass(
-        self, low: Float[Tensor, ...], high: Float[Tensor, ...]
-    ) -> Float[Tensor, ...]:
+    def log_mass(self, low: Float[Tensor, ...], high: Float[Tensor, ...]) -> Float[Tensor, ...]:
         """Return `logsumexp(log p + log(F((high − μ) / s) − F((low − μ) / s)))`."""
         shares = self.kernel.log_mass(self.distance(low), self.distance(high))
         # Where no kernel has a share, a logsumexp of −∞ alone would have NaN for a gradient.

@@ -42,7 +42,6 @@ Slopes = tuple[Tensor, Tensor] | None
 """`∂log_prob/∂y`, `(maps, points, ndim)`, and `∂log_prob/∂h`, `(maps, points)`, when asked for."""
 
 
-
 class AxisTerms(NamedTuple):
     """What the kernel needs of one axis; `exponent + shift` is `d² / 2h²`.
 
@@ -201,7 +200,6 @@ def slope_gradients(slopes: Slopes, grad: Tensor) -> tuple[Tensor | None, Tensor
         return None, None
     in_points, in_bandwidth = slopes
     return grad.unsqueeze(-1) * in_points, (grad * in_bandwidth).sum(1)
-
 
 
 def recorded_gradients(

@@ -222,9 +222,9 @@ class KernelMaps:
         shape = (*log_probs.shape, self.grid.ndim)
         return KernelList(log_probs, centres.expand(shape), scale[rows].expand_as(log_probs))
 
-    def lists(self, log_size: Tensor, tail: float, cost: Callable[[int], int]) -> Iterator[
-        tuple[Tensor, KernelList]
-    ]:
+    def lists(
+        self, log_size: Tensor, tail: float, cost: Callable[[int], int]
+    ) -> Iterator[tuple[Tensor, KernelList]]:
         """Yield maps with their largest kernels, in the order of the cells.
 
         Args:
@@ -353,8 +353,10 @@ class KernelMaps:
                 centres = grid.centres(axis, dtype=points.dtype, device=points.device)
                 u = (points[rows, :, axis, None] - centres) / scale[rows, :, axis, None]
                 weights.append(self.kernel.log_density(u).exp_())
-            total = torch.bmm(weights[0], window.probs[rows].flatten(2) if ndim > 1 else
-                              window.probs[rows].unsqueeze(2))
+            total = torch.bmm(
+                weights[0],
+                window.probs[rows].flatten(2) if ndim > 1 else window.probs[rows].unsqueeze(2),
+            )
             for weight in weights[1:]:
                 total = total.unflatten(2, (weight.shape[2], -1))
                 total = (total * weight.unsqueeze(3)).sum(2)

@@ -35,6 +35,12 @@ class Nodes(NamedTuple):
     log_weights: Tensor
     log_prob: Tensor
 
+    @classmethod
+    def even(cls, points: Tensor, log_prob: Tensor) -> Nodes:
+        """Return nodes that all weigh the same."""
+        count = len(points)
+        return cls(points, log_prob.new_full((count,), -math.log(count)), log_prob)
+
 
 class Ordered(NamedTuple):
     """Pieces of a density, by rising log-density, for each of the flattened densities.
@@ -65,9 +71,9 @@ class Ordered(NamedTuple):
             open: See `Ordered`.
         """
         values, order = log_prob.contiguous().sort(1)
-        equal = len(log_weights) == 1 and bool((log_weights == log_weights[0, 0]).all())
-        weights = log_weights.double().exp()
-        weights = weights.expand(values.shape) if equal else weights.expand_as(order).gather(1, order)
+        weights = log_weights.double().exp().expand(values.shape)
+        if len(log_weights) > 1 or bool((log_weights != log_weights[0, 0]).any()):
+            weights = weights.gather(1, order)
         below = torch.nn.functional.pad(weights.cumsum(1), (1, 0))
         return cls(values, below / below[:, -1:], open)
 

@@ -23,8 +23,7 @@ def climb_stencils(
     """Return the highest of the points that are reached uphill.
 
     Each start looks at the points of a stencil of three along each axis. It moves to the highest;
-    where that is the middle, the stencil shrinks to a third. A step along the quadratic through
-    the stencil is tried too. So no length needs to be known.
+    where that is the middle, the stencil shrinks to a third. So no length needs to be known.
 
     Args:
         log_prob: At `(*any, *batch, ndim)`.
@@ -33,7 +32,9 @@ def climb_stencils(
     """
     points, ndim = starts, starts.shape[-1]
     ticks = torch.tensor([-1.0, 0.0, 1.0]).to(points)
-    stencil = torch.cartesian_prod(*[ticks] * ndim).reshape(3**ndim, *(1,) * (points.dim() - 1), ndim)
+    stencil = torch.cartesian_prod(*[ticks] * ndim).reshape(
+        3**ndim, *(1,) * (points.dim() - 1), ndim
+    )
     middle = 3**ndim // 2
     step = step.expand(points.shape[:-1])
     arrived = torch.zeros_like(step, dtype=torch.bool)

@@ -14,7 +14,7 @@ from torch.utils.data import default_collate
 
 from kdn.data import CropDataset, PointLabels, Sample, read_batches
 from kdn.data.markup import facts_of_markup
-from kdn.density import GaussianDensity, KernelDensity, MappedDensity, peak_mass
+from kdn.density import GaussianDensity, KernelDensity, MappedDensity
 from kdn.grid import Affine, Grid
 from kdn.models.heads import Head
 from kdn.models.model import LandmarkModel
@@ -25,9 +25,6 @@ __all__ = ["RADII", "predict"]
 
 RADII = (2.0, 5.0, 7.0, 10.0)
 """Distances of the column `mass_within`, in percent of `√(w·h)` of the face's box."""
-
-_VECTOR_SIDE = 4.0
-"""Crop pixels of the square of `peak_mass` where there are no maps: a cell of FAN's."""
 
 
 def predict(
@@ -79,7 +76,7 @@ def predict(
     grid: Grid | None = None
     for chunk, items in read_batches(dataset, batch, problems):
         inputs = default_collate(items)
-        with torch.no_grad():  # in inference mode a density keeps nothing that it computed
+        with torch.no_grad():
             crops = inputs["image"].to(model.mean.device)
             found = model.density(crops, mirror=mirror, adjusted=False)
             density = model.recalibration(mirror).adjusted(found)
@@ -87,7 +84,6 @@ def predict(
                 {
                     **_points(found, inputs, model.head),
                     **_columns(density, inputs, model.recalibration(mirror)),
-                    "peak_mass": _numpy(peak_mass(density, _peak_side(model.head))),
                 }
             )
             if radii:
@@ -132,7 +128,6 @@ def _facts(
     if radii:
         facts["radii"] = list(radii)
     facts["version"] = importlib.metadata.version("kdn")
-    facts["peak_side"] = _peak_side(model.head)
     return facts
 
 
@@ -220,11 +215,6 @@ def _maps(density: KernelDensity, inputs: dict[str, Tensor], count: int) -> dict
         "target": inputs["target"].masked_fill(missing, torch.nan)[:count].numpy(),
         "visible": inputs["visible"][:count].numpy(),
     }
-
-
-def _peak_side(head: Head) -> float:
-    """Return the side of the square of `peak_mass`, crop pixels: a cell of the network's maps."""
-    return float(head.stride) if head.takes_maps else _VECTOR_SIDE
 
 
 def _finer(grid: Grid) -> int:

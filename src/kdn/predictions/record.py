@@ -27,7 +27,6 @@ SHAPES: dict[str, tuple[int | str, ...]] = {
     "covariances": ("L", 3),
     "uncertainty": ("L",),
     "entropy": ("L",),
-    "peak_mass": ("L",),
     "target": ("L", 2),
     "valid": ("L",),
     "visible": ("L",),
@@ -68,8 +67,6 @@ class Predictions:
         covariances: `(n, L, 3)`, each density's covariance `(xx, xy, yy)`, px².
         uncertainty: `(n, L)`, the length `|Cov|^¼`, px.
         entropy: `(n, L)`, each density's differential entropy.
-        peak_mass: `(n, L)`, mass of the heaviest square whose side is `peak_side` of the metadata,
-            in crop pixels; between 0 and 1.
         target: `(n, L, 2)`, the labels, NaN where not valid.
         valid: `(n, L)`, True where the label counts; where `target` is finite if left out.
         visible: `(n, L)`, True where the landmark can be seen.
@@ -88,8 +85,7 @@ class Predictions:
             `tau`, where landmarks were given up for that.
         known: `(n, L)`, False where a landmark was given up.
         metadata: About the file, of JSON types: `markup`, `decoder`, `head`, `checkpoint`,
-            `recipe`, `version`, `radii`,
-            `peak_side`.
+            `recipe`, `version`, `radii`.
 
     Raises:
         ValueError: If a shape does not fit, if what is said of labels comes without a target, or
@@ -109,7 +105,6 @@ class Predictions:
     covariances: Float[np.ndarray, "n L 3"] | None = None
     uncertainty: Float[np.ndarray, "n L"] | None = None
     entropy: Float[np.ndarray, "n L"] | None = None
-    peak_mass: Float[np.ndarray, "n L"] | None = None
     target: Float[np.ndarray, "n L 2"] | None = None
     valid: Bool[np.ndarray, "n L"] | None = None
     visible: Bool[np.ndarray, "n L"] | None = None

@@ -21,7 +21,6 @@ def hidden_scores(predictions: Predictions) -> dict[str, Float[np.ndarray, "n L"
 
     * `entropy`: differential entropy, nats per crop px²;
     * `uncertainty`: `log(|Cov|^¼)`, crop px;
-    * `spread`: `1 − peak_mass`;
     * `error > τ`: `1 − mass_within` for each of its radii τ, percent of the box.
 
     Those of columns that are missing are left out. In the crop, faces are equally large whatever
@@ -36,9 +35,9 @@ def hidden_scores(predictions: Predictions) -> dict[str, Float[np.ndarray, "n L"
     Example:
         >>> twice = np.array([[[2.0, 0.0, 7.0], [0.0, 2.0, 8.0]]])  # 1 crop px is 2 image px wide
         >>> one = {"id": ("a",), "landmarks": np.zeros((1, 2, 2)), "crop_to_image": twice}
-        >>> told = Predictions(**one, peak_mass=np.array([[0.9, 0.2]]))
-        >>> {name: score.round(3).tolist() for name, score in hidden_scores(told).items()}
-        {'spread': [[0.1, 0.8]]}
+        >>> wide = Predictions(**one, uncertainty=np.array([[2.0, 20.0]]))
+        >>> {name: score.round(3).tolist() for name, score in hidden_scores(wide).items()}
+        {'uncertainty': [[0.0, 2.303]]}
     """
     if predictions.crop_to_image is None:
         raise ValueError("predictions must have a column crop_to_image, got none")
@@ -49,16 +48,12 @@ def hidden_scores(predictions: Predictions) -> dict[str, Float[np.ndarray, "n L"
     if predictions.uncertainty is not None:
         with np.errstate(divide="ignore"):
             found["uncertainty"] = np.log(predictions.uncertainty) - 0.5 * to_crop
-    if predictions.peak_mass is not None:
-        found["spread"] = 1.0 - predictions.peak_mass
     within = getattr(predictions, "mass_within", None)
     if within is not None:
         for index, radius in enumerate(predictions.metadata["radii"]):
             found[f"error > {radius:g}"] = 1.0 - within[..., index]
     if not found:
-        raise ValueError(
-            "predictions must have entropy, uncertainty, peak_mass or mass_within, got none"
-        )
+        raise ValueError("predictions must have entropy, uncertainty or mass_within, got none")
     return found
 
 

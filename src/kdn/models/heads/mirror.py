@@ -45,14 +45,15 @@ def mirror_average(
         raise ValueError(
             f"mirrored must have the grid and kernel of density, got {mirrored} and {density}"
         )
-    if not (density.kernel == "uniform" or density.separable):
+    if not density.separable:
         raise ValueError("density must have kernels that are alike in all cells, got others")
     back = turned_back(mirrored, flip)
     logits = torch.logaddexp(density.logits, back.logits) - math.log(2)
     if density.bandwidth is None or back.bandwidth is None:
-        return KernelDensity(logits, density.grid, kernel="uniform")
+        return KernelDensity(logits, density.grid, kernel=density.kernel)
     squares = density.bandwidth.square() + back.bandwidth.square()
-    return KernelDensity(logits, density.grid, bandwidth=(0.5 * squares).sqrt())
+    bandwidth = (0.5 * squares).sqrt()
+    return KernelDensity(logits, density.grid, kernel=density.kernel, bandwidth=bandwidth)
 
 
 def turned_back(mirrored: KernelDensity, flip: Sequence[int]) -> KernelDensity:
@@ -67,12 +68,13 @@ def turned_back(mirrored: KernelDensity, flip: Sequence[int]) -> KernelDensity:
         ValueError: If the kernels are moved or widened cell by cell, or if `flip` has another
             number of landmarks.
     """
-    if not (mirrored.kernel == "uniform" or mirrored.separable):
+    if not mirrored.separable:
         raise ValueError("density must have kernels that are alike in all cells, got others")
     if len(flip) != mirrored.batch_shape[-1]:
         raise ValueError(f"flip must have {mirrored.batch_shape[-1]} entries, got {len(flip)}")
     order = list(flip)
     logits, bandwidth = mirrored.logits[..., order, :, :].flip(-1), mirrored.bandwidth
     if bandwidth is None:
-        return KernelDensity(logits, mirrored.grid, kernel="uniform")
-    return KernelDensity(logits, mirrored.grid, bandwidth=bandwidth[..., order])
+        return KernelDensity(logits, mirrored.grid, kernel=mirrored.kernel)
+    bandwidth = bandwidth[..., order]
+    return KernelDensity(logits, mirrored.grid, kernel=mirrored.kernel, bandwidth=bandwidth)

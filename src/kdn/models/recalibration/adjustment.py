@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from kdn.density import GaussianDensity, KernelDensity
+from kdn.density import Gaussian, GaussianDensity, KernelDensity
 
 __all__ = ["Adjustment"]
 
@@ -82,10 +82,12 @@ class Adjustment:
         empty = logits.isneginf()
         temperature = self.temperature.to(logits)
         cooled = logits.masked_fill(empty, 0.0) / temperature.reshape((*temperature.shape, *cells))
+        kernel = density.kernel
         if density.bandwidth is None:
-            own = torch.tensor(sum(s**2 for s in grid.spacing) / (12 * grid.ndim)).to(logits)
+            square = kernel.variance * sum(s**2 for s in grid.spacing) / grid.ndim
+            square, kernel = torch.tensor(square).to(logits), Gaussian()
         else:
-            own = density.bandwidth.square()
+            square = density.bandwidth.square()
         inner = cells if density.per_cell else ()
         factor, added = (
             value.to(logits).reshape((*value.shape, *inner))
@@ -94,7 +96,8 @@ class Adjustment:
         return KernelDensity(
             cooled.masked_fill(empty, -math.inf),
             grid,
-            bandwidth=(factor.square() * own + added).sqrt(),
+            kernel=kernel,
+            bandwidth=(factor.square() * square + added / kernel.variance).sqrt(),
             offsets=density.offsets,
         )
 

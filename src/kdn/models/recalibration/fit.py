@@ -141,8 +141,9 @@ def _width(density: Density) -> float:
     if isinstance(density, GaussianDensity):
         return float(density.uncertainty_length.mean())
     if density.bandwidth is None:
-        return float(sum(s**2 for s in density.grid.spacing) / (12 * density.grid.ndim)) ** 0.5
-    return float(density.bandwidth.mean())
+        square = sum(s**2 for s in density.grid.spacing) / density.grid.ndim
+        return (density.kernel.variance * square) ** 0.5
+    return density.kernel.variance**0.5 * float(density.bandwidth.mean())
 
 
 def _useful(density: Density, parts: Sequence[str]) -> list[str]:

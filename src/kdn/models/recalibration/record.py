@@ -11,14 +11,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from kdn.density import GaussianDensity, KernelDensity, MappedDensity
-from kdn.density.combined import CombinedDensity
+from kdn.density import Density, GaussianDensity, KernelDensity
 from kdn.models.recalibration.adjustment import Adjustment
 from kdn.models.recalibration.conformal import ConformalLevels
 
 __all__ = ["Recalibration"]
-
-Density = KernelDensity | GaussianDensity | MappedDensity | CombinedDensity
 
 _NUMBERS = ("temperature", "bandwidth_factor", "added_variance")
 
@@ -54,9 +51,7 @@ class Recalibration:
         corrected = self.levels.corrected(own.double().cpu().numpy())
         return torch.from_numpy(corrected).to(own)
 
-    def hdr_tie(
-        self, density: KernelDensity | GaussianDensity | MappedDensity, points: Float[Tensor, ...]
-    ) -> Float[Tensor, ...]:
+    def hdr_tie(self, density: Density, points: Float[Tensor, ...]) -> Float[Tensor, ...]:
         """Return how much of the nominal level is due to all that is as dense as each point.
 
         Args:
