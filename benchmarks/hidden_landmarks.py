@@ -67,7 +67,7 @@ def told(predictions: Predictions, rows: np.ndarray) -> Told:
     """Return scores, points and labels of some faces."""
     scores = {name: score[rows] for name, score in hidden_scores(predictions).items()}
     hidden, counted = hidden_landmarks(predictions)
-    return Told(scores, predictions.landmarks[rows], hidden[rows], counted[rows])
+    return Told(scores, predictions.prediction[rows], hidden[rows], counted[rows])
 
 
 def report(path: Path, fit: Path | None, *, bootstrap: int, seed: int, keep: Path | None) -> None:

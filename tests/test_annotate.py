@@ -61,11 +61,13 @@ def test_every_output_says_the_same(checkpoint, photos, capsys):
     with open("f.csv", newline="") as file:
         assert sum(1 for _ in csv.DictReader(file)) == 4 * 68
     table = read_predictions("f.parquet")
-    np.testing.assert_allclose(table.landmarks[1], second.landmarks, atol=0.02)
+    np.testing.assert_allclose(table.prediction[1], second.landmarks, atol=0.02)
     np.testing.assert_allclose(read_pts(Path("points/0_1.pts")), second.landmarks, atol=0.02)
 
 
-@pytest.mark.parametrize("inputs", [["photos/1.png"], ["--data", "synthetic:2:0"]])
+@pytest.mark.parametrize(
+    "inputs", [["photos/1.png", "--detector", "none"], ["--data", "synthetic:2:0"]]
+)
 def test_a_checkpoint_is_read_once(inputs, checkpoint, photos, monkeypatch):
     read = []
     opened = kdn.models.checkpoint.safe_open
@@ -75,7 +77,7 @@ def test_a_checkpoint_is_read_once(inputs, checkpoint, photos, monkeypatch):
         return opened(path, **how)
 
     monkeypatch.setattr("kdn.models.checkpoint.safe_open", counting)
-    assert run(checkpoint, *inputs, "--detector", "none", "--out", "f.parquet") == 0
+    assert run(checkpoint, *inputs, "--out", "f.parquet") == 0
     assert read == [checkpoint]
 
 
@@ -143,15 +145,15 @@ def test_a_video_is_followed(checkpoint, tmp_path, monkeypatch, capsys):
         ((), "nothing to look at: name pictures or videos, or --data"),
         (("--draw", "points", "photos"), "pictures come before --out and --draw"),
         (("photos", "--batch", "0"), "batch must be at least 1, got 0"),
-        (("photos", "--decoder", "mode"), "are for labelled data"),
-        (("photos", "--uncertain", "0"), "uncertain must be pixels or a share"),
-        (("photos", "--uncertain", "inf%"), "uncertain must be pixels or a share"),
+        (("photos", "--decoder", "mode"), "--decoder is only for --data"),
+        (("photos", "--uncertain", "0"), "uncertain must be a length"),
+        (("photos", "--uncertain", "inf%"), "uncertain must be a length"),
         (("photos", "--overlay", "photos", "--overwrite"), "overlay must be another folder"),
         (("photos/1.png", "--out", "a.csv", "photos"), "out: photos holds pictures"),
-        (("a.png", "--data", "synthetic:3:0"), "name either pictures or videos, or --data"),
+        (("a.png", "--data", "synthetic:3:0"), "unrecognized arguments: a.png"),
         (("absent.png",), "absent.png: no such file"),
         (("photos", "--detector", "best"), "detector must be `haar`"),
-        (("photos", "--uncertain", "much"), "uncertain must be pixels or a share"),
+        (("photos", "--uncertain", "much"), "uncertain must be a length"),
         (("photos", "--draw", "hats"), "what must be some of"),
         (("photos", "--level", "2"), "level"),
         (("photos", "--out", "f.doc"), "f.doc"),

@@ -212,7 +212,7 @@ def test_the_command_writes_a_model_whose_predictions_are_recalibrated(
     new, raw, old = (read_predictions(f"{name}.parquet") for name in ("new", "raw", "old"))
     assert np.array_equal(raw.covariances, old.covariances)  # type: ignore[arg-type]
     assert not np.allclose(new.covariances, old.covariances)  # type: ignore[arg-type]
-    assert np.array_equal(new.landmarks, old.landmarks)
+    assert np.array_equal(new.prediction, old.prediction)
     assert new.metadata["recalibration"]["faces"] == 10
     assert "recalibration" not in raw.metadata
     json.dumps(dict(new.metadata), allow_nan=False)

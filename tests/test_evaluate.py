@@ -12,7 +12,7 @@ import kdn.evaluate as metrics
 from kdn.data.markup import FACE68, Markup
 from kdn.evaluate.accuracy import auc_terms
 from kdn.evaluate.landmarks import evaluate
-from kdn.predictions import DECODERS, Predictions, read_predictions, write_predictions
+from kdn.predictions import Predictions, decoders_of, read_predictions, write_predictions
 from labelled import gaussian_predictions
 
 FIVE = Markup(
@@ -23,6 +23,8 @@ FIVE = Markup(
     eyes=((0,), (1,)),
     groups={"eyes": (0, 1), "mouth": (3, 4)},
 )
+
+DECODERS = decoders_of("points")
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,7 @@ def test_a_face_is_what_predict_gives_for_the_same_box(model):
     expected, _ = predict(model.model, FACES[:], mirror=True)
     for index, sample in enumerate(FACES):
         (face,) = model(sample.read(), [sample.bbox], again=False)
-        np.testing.assert_allclose(face.landmarks, expected.landmarks[index], atol=1e-3)
+        np.testing.assert_allclose(face.landmarks, expected.prediction[index], atol=1e-3)
         assert expected.uncertainty is not None
         assert expected.covariances is not None
         np.testing.assert_allclose(face.uncertainty, expected.uncertainty[index], rtol=1e-4)
@@ -291,7 +291,7 @@ def test_other_things_are_what_predict_gives(crop):
     for index, sample in enumerate(samples):
         boxes = None if crop == "picture" else [sample.bbox]
         (face,) = model(sample.read(), boxes)
-        np.testing.assert_allclose(face.landmarks, expected.landmarks[index], atol=1e-3)
+        np.testing.assert_allclose(face.landmarks, expected.prediction[index], atol=1e-3)
         height, width = sample.size()
         whole = (-0.5, -0.5, width - 0.5, height - 0.5)
         assert face.bbox == (sample.bbox if boxes else whole)

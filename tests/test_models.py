@@ -12,12 +12,12 @@ from safetensors.torch import load_file
 import kdn
 from kdn.cli import main
 from kdn.data import load_samples
+from kdn.data.sample import iou
 from kdn.evaluate.landmarks import evaluate
 from kdn.models import MODELS, model_path
 from kdn.models.checkpoint import load_model, save_model
 from kdn.models.model import build_model
 from kdn.predict.columns import predict
-from kdn.predict.track.boxes import iou
 from kdn.recipe import DataRecipe, NetworkRecipe, Recipe
 
 ROOT = Path(__file__).parents[1]

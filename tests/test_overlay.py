@@ -150,7 +150,7 @@ def test_thresholds():
     assert unsure(face, None).all()
     assert unsure(spoilt(face, 1), 1e6).tolist() == [False, True, False]
     for wrong in ("", "x", "-1", 0, "3 %%", "nan", "5em"):
-        with pytest.raises(ValueError, match="uncertain must be a length in pixels or like 3%"):
+        with pytest.raises(ValueError, match="uncertain must be a length in pixels or like 5%"):
             unsure(face, wrong)
 
 

@@ -59,7 +59,7 @@ def test_a_model_and_its_predictions_need_no_file_of_the_markup(run, capsys):
     data = ["--data", f"table:{run}/faces.csv", "--device", "cpu"]
     assert main(["predict", "--model", best, *data, "--out", str(out)]) == 0
     got = read_predictions(out)
-    assert got.landmarks.shape == (12, 5, 2)
+    assert got.prediction.shape == (12, 5, 2)
     assert markup_of_facts(got.metadata).groups == {"eyes": (0, 1), "rest": (2, 3, 4)}
     assert got.valid is not None
     assert got.valid.sum() == 12 * 5 - 4

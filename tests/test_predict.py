@@ -138,7 +138,7 @@ def test_what_is_not_labelled_is_not_a_number(head, samples):
         values = column(got, name)
         assert np.isnan(values[missing]).all(), name
         assert not np.isnan(values[~missing]).any(), name
-    assert np.isfinite(got.landmarks).all()
+    assert np.isfinite(got.prediction).all()
     assert (
         (column(got, "hdr_level")[~missing] >= 0) & (column(got, "hdr_level")[~missing] <= 1)
     ).all()
@@ -175,11 +175,11 @@ def test_a_picture_in_a_larger_frame_moves_everything_with_it(samples):
 
 def test_the_decoder_is_the_head_s_own_unless_named(samples):
     own, _ = predict(model_of("softlabel"), samples)
-    assert np.array_equal(own.landmarks, column(own, "quarter"))
+    assert np.array_equal(own.prediction, column(own, "quarter"))
     assert own.metadata["decoder"] == "quarter"
     assert own.metadata["version"] == kdn.__version__
     named, _ = predict(model_of("softlabel"), samples, decoder="mean")
-    assert np.array_equal(named.landmarks, column(named, "mean"))
+    assert np.array_equal(named.prediction, column(named, "mean"))
     assert named.metadata["decoder"] == "mean"
     assert not np.array_equal(column(named, "mean"), column(named, "quarter"))
     with pytest.raises(ValueError, match="decoder must be default or one of argmax"):

@@ -9,11 +9,12 @@ import torch
 from scipy.optimize import linear_sum_assignment
 
 from kdn.data.markup import FACE68
+from kdn.data.sample import iou
 from kdn.density import GaussianDensity
 from kdn.grid import Affine
 from kdn.predict.detect import Detection
 from kdn.predict.face import Face
-from kdn.predict.track.boxes import box_about, inside, iou, matched, moved
+from kdn.predict.track.boxes import box_about, inside, matched, moved
 from kdn.predict.track.kalman import LandmarkFilter, smooth
 from kdn.predict.track.motion import Motion
 from kdn.predict.track.offline import smooth_tracks

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
@@ -21,7 +20,7 @@ import kdn
 from kdn.cli import main
 from kdn.data import read_image
 from kdn.models.checkpoint import load_value_model
-from kdn.predictions.values import QUANTILES, read_values
+from kdn.predictions import QUANTILES, read_predictions
 from kdn.recipe import Recipe
 from kdn.train import train
 
@@ -118,25 +117,25 @@ def test_what_a_run_leaves(run):
 
 def test_validation_and_prediction_say_the_same(run, predicted):
     """The log's means are over the labels there are; the file's are counted once more here."""
-    found = read_values(predicted)
+    found = read_predictions(predicted)
     assert found.target is not None
     there = ~np.isnan(found.target)
     assert there.sum(axis=0).tolist() == [24, 16]
     last = log_of(run)[-1]
-    mae = np.abs(found.value - found.target)[there].mean()
+    mae = np.abs(found.prediction - found.target)[there].mean()
     assert float(last["valid_mae"]) == pytest.approx(mae, rel=1e-4)
-    assert found.crps is not None
+    assert found.energy_score is not None
     assert found.log_prob is not None
-    assert float(last["valid_crps"]) == pytest.approx(found.crps[there].mean(), rel=1e-4)
+    assert float(last["valid_crps"]) == pytest.approx(found.energy_score[there].mean(), rel=1e-4)
     assert float(last["valid_nll"]) == pytest.approx(-found.log_prob[there].mean(), rel=1e-4)
-    assert np.isnan(found.crps[~there]).all()
+    assert np.isnan(found.energy_score[~there]).all()
 
 
 def test_it_beats_what_knows_no_picture(predicted):
-    found = read_values(predicted)
+    found = read_predictions(predicted)
     assert found.target is not None
     shares = []
-    for target, value in zip(found.target.T, found.value.T, strict=True):
+    for target, value in zip(found.target.T, found.prediction.T, strict=True):
         known = ~np.isnan(target)
         constant = np.abs(target[known] - np.median(target[known])).mean()
         shares.append(np.abs(value - target)[known].mean() / constant)
@@ -145,7 +144,7 @@ def test_it_beats_what_knows_no_picture(predicted):
 
 
 def test_what_predictions_hold(data, predicted):
-    found = read_values(predicted)
+    found = read_predictions(predicted)
     with open(data / "b" / "labels.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(found.id) == [row["id"] for row in rows]
@@ -163,13 +162,13 @@ def test_what_predictions_hold(data, predicted):
     assert found.quantiles is not None
     assert found.median is not None
     np.testing.assert_allclose(found.quantiles[..., QUANTILES.index(0.5)], found.median)
-    np.testing.assert_allclose(found.value, found.median)
+    np.testing.assert_allclose(found.prediction, found.median)
     assert (np.diff(found.quantiles, axis=-1) > 0).all()
-    table = read_values(data / "b.csv")
-    np.testing.assert_allclose(table.value, found.value)
+    table = read_predictions(data / "b.csv")
+    np.testing.assert_allclose(table.prediction, found.prediction)
     listed = json.loads((data / "b.json").read_text())
     assert listed[1]["bar_target"] is None
-    assert listed[2]["glow"] == pytest.approx(found.value[2, 0])
+    assert listed[2]["glow"] == pytest.approx(found.prediction[2, 0])
 
 
 def test_pictures_of_which_one_is_bad(data, run, tmp_path, capsys):
@@ -189,8 +188,8 @@ def test_pictures_of_which_one_is_bad(data, run, tmp_path, capsys):
         told = [estimator(path)[0][name] for path in good]
         np.testing.assert_allclose([row[name] for row in rows], told, rtol=1e-5)
         assert rows[0][f"{name}_target"] is None
-    table = pq.read_table(outs[2])
-    assert table["glow"].to_pylist() == pytest.approx([row["glow"] for row in rows])
+    table = read_predictions(outs[2])
+    assert table.prediction[:, 0] == pytest.approx([row["glow"] for row in rows])
     # The table on the screen, and a file that is not there.
     assert main(["predict", files[0], "nowhere.png", "--model", model]) == 1
     screen = capsys.readouterr()
@@ -220,14 +219,14 @@ def test_estimates(data, run):
 
 
 def test_scores_on_the_command_line(data, predicted, tmp_path, capsys):
-    found = read_values(predicted)
+    found = read_predictions(predicted)
     assert found.target is not None
     said = tmp_path / "scores.json"
     flags = ["--bootstrap", "50", "--json", str(said), "--at-least", "40", "--within", "7"]
     assert main(["evaluate", str(predicted), *flags]) == 0
     text = capsys.readouterr().out
     scores = json.loads(said.read_text())["scores"]
-    error = np.abs(found.value - found.target)
+    error = np.abs(found.prediction - found.target)
     each = np.nanmean(error, axis=0)
     assert scores["glow: MAE"]["value"] == pytest.approx(each[0])
     assert scores["bar: MAE"]["value"] == pytest.approx(each[1])
@@ -255,7 +254,7 @@ def test_scores_of_another_system(data, tmp_path, capsys):
     flags = ["--labels", f"table:{labels}", "--out", str(out), "--bootstrap", "0"]
     assert main(["evaluate", str(other), *flags]) == 0
     assert re.search(r"MAE +1\.25", capsys.readouterr().out)
-    joined = read_values(out)
+    joined = read_predictions(out)
     assert joined.id == ("007", "08", "9")
     np.testing.assert_array_equal(joined.target, [[33.0], [41.0], [np.nan]])
     labels.write_text("path,id,age\n007.png,007,33\n08.png,08,old\n")

@@ -210,9 +210,9 @@ def test_the_command_combines(checkpoints, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["x.png", "--combine", "sum"], "combine must be one of mixture, product, got 'sum'"),
+        (["x.png", "--combine", "sum"], "argument --combine: invalid choice: 'sum'"),
         (["x.png", "--views", "0"], "views must have scales above 0"),
-        (["--data", "synthetic:2:0", "--views", "1", "0.9"], "are for pictures and videos"),
+        (["--data", "synthetic:2:0", "--views", "1", "0.9"], "--views is not for --data"),
     ],
 )
 def test_bad_arguments(flags, said, checkpoints, capsys):

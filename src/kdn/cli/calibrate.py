@@ -5,24 +5,25 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
-from kdn.cli.command import Command
 from kdn.data import PointLabels, held_out_samples
 from kdn.models import model_path
 from kdn.models.checkpoint import load_model, save_model
 from kdn.models.recalibration import PARTS
 from kdn.train.calibrate import recalibrations
 
-__all__ = ["CALIBRATE"]
+__all__ = ["calibrate"]
 
 
-def _calibrate(
+def calibrate(
+    *,
     model: str,
     out: Path,
     data: list[str] | None = None,
     fit: list[str] | None = None,
     per_landmark: bool = False,
-    conformal: str = "landmark",
+    conformal: Literal["landmark", "pooled", "none"] = "landmark",
     batch: int = 16,
     quiet: bool = False,
 ) -> int:
@@ -31,8 +32,9 @@ def _calibrate(
     Args:
         model: A checkpoint of kdn train, or the name of a packaged model.
         out: File to write, .safetensors: the model, whose predictions are recalibrated from now on.
-        data: Labelled samples.
-        fit: What is fitted.
+        data: Labelled samples, as for kdn train; of sources the model was trained on, only what
+            was held out then is taken; everything that was held out if left out.
+        fit: What is fitted: temperature, bandwidth, covariance (all three by default), or none.
         per_landmark: Fit for every landmark what is otherwise one for all.
         conformal: Regions that hold what they say: landmark (each landmark's), pooled (all
             landmarks' on average), or none (the densities are taken at their word).
@@ -103,28 +105,3 @@ def _promise(faces: int) -> str:
     most = 100.0 * faces / (faces + 1)
     line = f"regions of up to {most:.1f} % are held to their promise; larger ones are everything"
     return line if most > 95.0 else f"{line}: calibrate on more faces"
-
-
-CALIBRATE = Command(
-    _calibrate,
-    "fit a model's densities to labels that it was not trained on",
-    {
-        "--data": {
-            "nargs": "+",
-            "help": "Labelled samples, as for kdn train; of sources the model was trained on, only "
-            "what was held out then is taken; everything that was held out if left out.",
-        },
-        "--fit": {
-            "nargs": "+",
-            "help": "What is fitted: temperature, bandwidth, covariance (all three by default), or "
-            "none.",
-        },
-        "--per-landmark": {
-            "dest": "per_landmark",
-            "action": "store_true",
-            "help": "Fit for every landmark what is otherwise one for all.",
-        },
-        "--quiet": {"action": "store_true", "help": "Print the result only."},
-    },
-)
-"""The command as the parser of `kdn` takes it in."""

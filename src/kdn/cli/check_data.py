@@ -7,33 +7,34 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from kdn.cli.command import Command
 from kdn.recipe import CropRule
 
-__all__ = ["CHECK_DATA"]
+__all__ = ["check_data"]
 
 _SHEETS = (".jpg", ".jpeg", ".png")
 
 
-def _check_data(
+def check_data(
     sources: list[str],
+    *,
     markup: str | None = None,
     sheet: Path | None = None,
     sheet_faces: int = 48,
     crop: Literal["face", "box", "picture"] = "face",
-    json_file: Path | None = None,
+    json_: Path | None = None,
     quiet: bool = False,
 ) -> int:
     """Look for what is wrong with labelled data, and say what they are like.
 
     Args:
-        sources: Labelled data.
+        sources: Labelled data: a folder of pictures with .pts files, wflw:LIST, coco:FILE.json
+            and so on; docs/formats.md lists all.
         markup: Mark-up of the landmarks, a name or a YAML file; each data set's own by default.
         sheet: Draw faces with their labels into this .jpg or .png file.
         sheet_faces: How many faces of each source are drawn, chosen by chance.
         crop: What is shown on the sheet: face a square about the face, box the box, picture the
             whole picture.
-        json_file: Write what was found here too, as JSON.
+        json_: Write what was found here too, as JSON.
         quiet: No progress on screen.
     """
     from tqdm import tqdm
@@ -48,8 +49,8 @@ def _check_data(
     known = None if markup is None else markup_named(markup)
     with tqdm(unit="face", disable=True if quiet else None) as bar:
         report = check_data(sources, known, progress=bar.update)
-    if json_file is not None:
-        with replacing(json_file) as temporary:
+    if json_ is not None:
+        with replacing(json_) as temporary:
             temporary.write_text(json.dumps(as_json(report), indent=2) + "\n", encoding="utf-8")
     if sheet is not None:
         _draw(sources, markup, sheet, sheet_faces, crop)
@@ -90,29 +91,3 @@ def _draw(sources: list[str], markup: str | None, sheet: Path, count: int, crop:
         raise ValueError(f"{sheet}: the sheet cannot be encoded")
     with replacing(sheet) as temporary:
         temporary.write_bytes(data.tobytes())
-
-
-CHECK_DATA = Command(
-    _check_data,
-    "look for what is wrong with labelled data",
-    {
-        "sources": {
-            "nargs": "+",
-            "help": "Labelled data: a folder of pictures with .pts files, wflw:LIST, "
-            "coco:FILE.json and so on; docs/formats.md lists all.",
-        },
-        "--sheet-faces": {
-            "dest": "sheet_faces",
-            "type": int,
-            "default": 48,
-            "help": "How many faces of each source are drawn, chosen by chance (default: 48).",
-        },
-        "--json": {
-            "dest": "json_file",
-            "type": Path,
-            "help": "Write what was found here too, as JSON.",
-        },
-        "--quiet": {"action": "store_true", "help": "No progress on screen."},
-    },
-)
-"""The command as the parser of `kdn` takes it in."""

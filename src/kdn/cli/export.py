@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kdn.cli.command import Command
 from kdn.models import model_path
 from kdn.models.checkpoint import load_saved, save_model
 
-__all__ = ["EXPORT"]
+__all__ = ["export"]
 
 
-def _export(
+def export(
+    *,
     model: str,
     out: Path,
     half: bool = False,
@@ -40,16 +40,3 @@ def _export(
     save_model(out, loaded, facts, half=half)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
     return 0
-
-
-EXPORT = Command(
-    _export,
-    "write a model for others to use, at half the size if wanted",
-    {
-        "--half": {
-            "action": "store_true",
-            "help": "Round the weights to 16 bits, for half the size.",
-        },
-    },
-)
-"""The command as the parser of `kdn` takes it in."""

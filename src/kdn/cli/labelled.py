@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tqdm import tqdm
@@ -25,10 +26,10 @@ class Labelled:
     batch: int
     maps: int
 
-    def predict(self, landmarker: Landmarker, name: str, out: list[str]) -> int:
+    def predict(self, landmarker: Landmarker, name: str, out: Sequence[str]) -> int:
         """Write the predictions to a Parquet file with labels."""
         if len(out) != 1 or not out[0].endswith(".parquet"):
-            raise ValueError(f"out must name one .parquet file for --data, got {out}")
+            raise ValueError(f"out must name one .parquet file for --data, got {list(out)}")
         target, model = Path(out[0]), landmarker.model
         problems: list[str] = []
         samples = join_samples(
@@ -49,7 +50,7 @@ class Labelled:
                 metadata={"checkpoint": name, "epoch": landmarker.facts.get("epoch")},
             )
         attributes = attribute_columns(samples.from_files(), predictions.id)
-        write_predictions(target, predictions, attributes=attributes)
+        write_predictions(target, replace(predictions, attributes=attributes))
         print(f"{len(predictions)} faces: {target}")
         if drawn is not None:
             write_maps(maps_path(target), drawn)

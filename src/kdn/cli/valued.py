@@ -18,7 +18,7 @@ from kdn.predict.estimator import Estimator, sample_of_place
 from kdn.predict.inputs import expand_inputs
 from kdn.predict.places import places_of
 from kdn.predict.value_columns import predict_values
-from kdn.predictions.values import QUANTILES, ValuePredictions, require_kind, write_values
+from kdn.predictions import QUANTILES, Predictions, require_kind, write_predictions
 
 __all__ = ["Valued"]
 
@@ -45,7 +45,7 @@ class Valued:
     estimator: Estimator
     decoder: str
     batch: int
-    out: list[str]
+    out: Sequence[str]
 
     def __post_init__(self) -> None:
         for target in self.out:  # before hours of work
@@ -106,7 +106,7 @@ class Valued:
                 samples.append(sample_of_place(Path(name), place, own))
         return samples
 
-    def _predict(self, samples: Sequence[Sample], problems: list[str]) -> ValuePredictions:
+    def _predict(self, samples: Sequence[Sample], problems: list[str]) -> Predictions:
         with tqdm(total=len(samples), unit="sample", disable=None) as bar:
             return predict_values(
                 self.estimator.model,
@@ -118,10 +118,10 @@ class Valued:
                 metadata={"checkpoint": self.model, "epoch": self.estimator.facts.get("epoch")},
             )
 
-    def _finish(self, found: ValuePredictions, problems: list[str]) -> int:
+    def _finish(self, found: Predictions, problems: list[str]) -> int:
         """Write or print predictions, say what was left out, and return the exit code."""
         for target in self.out:
-            write_values(target, found)
+            write_predictions(target, found)
             print(f"{len(found)} samples: {target}")
         if not self.out:
             print(_listing(found))
@@ -130,15 +130,15 @@ class Valued:
         return 1 if problems else 0
 
 
-def _listing(found: ValuePredictions) -> str:
+def _listing(found: Predictions) -> str:
     """Return predictions as lines: the value, its deviation and its 90 % interval."""
     low, high = (QUANTILES.index(level) for level in (0.05, 0.95))
-    if found.quantiles is None or found.deviation is None:
+    if found.quantiles is None or found.uncertainty is None:
         raise ValueError("found must have quantiles and deviations to be listed, got none")
     lines = []
     for row in range(min(len(found), _SHOWN)):
         said = [
-            f"{name} {found.value[row, i]:.1f} ± {found.deviation[row, i]:.1f} "
+            f"{name} {found.prediction[row, i]:.1f} ± {found.uncertainty[row, i]:.1f} "
             f"({found.quantiles[row, i, low]:.1f} – {found.quantiles[row, i, high]:.1f})"
             for i, name in enumerate(found.names)
         ]

@@ -68,7 +68,7 @@ class _Labelled:
 
     def errors(self, landmarks: Float[np.ndarray, "n L 2"] | None = None) -> np.ndarray:
         """Return distances from the target, px, of the chosen landmarks by default."""
-        chosen = self.predictions.landmarks if landmarks is None else landmarks
+        chosen = self.predictions.prediction if landmarks is None else landmarks
         return point_errors(chosen, self.target)
 
     def over_samples(self, values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " replicates"]:
@@ -167,7 +167,7 @@ def _labelled(
 
 def _require_numbers(predictions: Predictions, valid: Bool[np.ndarray, "n L"]) -> None:
     """Raise if a prediction is NaN, or a point infinite, where its label is valid."""
-    points = {"landmarks": predictions.landmarks, **predictions.decoders}
+    points = {"landmarks": predictions.prediction, **predictions.decoders}
     wrong = {name: ~np.isfinite(value).all(axis=-1) for name, value in points.items()}
     for name in ("uncertainty", "entropy"):
         value = getattr(predictions, name)

@@ -12,7 +12,7 @@ from kdn.evaluate.bootstrap import interval, resample_counts, resampled_mean
 from kdn.evaluate.rounded import central_coverage
 from kdn.evaluate.scores import Evaluation, Score
 from kdn.evaluate.values import cumulative_score, f1_at, icc31, mean_absolute_error
-from kdn.predictions.values import QUANTILES, ValuePredictions
+from kdn.predictions import QUANTILES, Predictions
 
 __all__ = ["evaluate_values"]
 
@@ -23,7 +23,7 @@ _Row = tuple[str, str, Float[np.ndarray, " replicates"]]
 
 
 def evaluate_values(
-    predictions: ValuePredictions,
+    predictions: Predictions,
     *,
     within: float | None = 5.0,
     at_least: float | None = None,
@@ -92,25 +92,22 @@ def evaluate_values(
     )
 
 
-def _require_scored(predictions: ValuePredictions, labelled: np.ndarray) -> None:
+def _require_scored(predictions: Predictions, labelled: np.ndarray) -> None:
     """Raise if something about a label is missing, which a mean would leave out in silence."""
-    for part in ("value", "log_prob", "crps", "cdf_low", "cdf_high"):
+    for part in ("values",):
         found = getattr(predictions, part)
         if found is None:
             continue
-        sound = np.isfinite(found) if part == "value" else ~np.isnan(found)
-        wrong = np.argwhere(labelled & ~sound)
+        wrong = np.argwhere(labelled & ~np.isfinite(found))
         if len(wrong):
             row, column = wrong[0]
-            name = predictions.names[column] + ("" if part == "value" else f"_{part}")
-            must = "be finite" if part == "value" else "not be empty"
             raise ValueError(
-                f"{predictions.id[row]}: {name} must {must} where there is a label, got "
-                f"{found[row, column]}"
+                f"{predictions.id[row]}: {predictions.names[column]} must be finite where there "
+                f"is a label, got {found[row, column]}"
             )
 
 
-def _notes(predictions: ValuePredictions, left_out: Sequence[str]) -> Iterator[str]:
+def _notes(predictions: Predictions, left_out: Sequence[str]) -> Iterator[str]:
     """Yield what is to be said below the table."""
     if left_out:
         yield f"Left out for want of a label: {len(left_out)} samples."
@@ -127,7 +124,7 @@ def _notes(predictions: ValuePredictions, left_out: Sequence[str]) -> Iterator[s
 class _Value:
     """One of the values, and how often each sample is drawn."""
 
-    predictions: ValuePredictions
+    predictions: Predictions
     target: Float64[np.ndarray, "all values"]
     position: int
     some: np.ndarray
@@ -150,7 +147,7 @@ class _Value:
 
     def rows(self) -> Iterator[_Row]:
         """Yield the scores: a name, a unit, the statistic and its replicates."""
-        target, value = self._own(self.target), self._own(self.predictions.value)
+        target, value = self._own(self.target), self._own(self.predictions.prediction)
         yield "MAE", "", mean_absolute_error(target, value, self.counts)
         yield "bias", "", self._mean(value - target)
         if self.within is not None:
@@ -164,7 +161,7 @@ class _Value:
         yield from self._densities(target)
 
     def _densities(self, target: np.ndarray) -> Iterator[_Row]:
-        log_prob, crps = self._of("log_prob"), self._of("crps")
+        log_prob, crps = self._of("log_prob"), self._of("energy_score")
         if log_prob is not None:
             yield "NLL", "nats", self._mean(-log_prob)
         if crps is not None:

@@ -145,14 +145,14 @@ def pooled_errors(
     target, valid, length = _lengths(name, predictions, normaliser)
     used = valid & ~np.isnan(length)[:, None]
     image = np.nonzero(used)[0]
-    errors = point_errors(predictions.landmarks, target)[used] / length[image]
+    errors = point_errors(predictions.prediction, target)[used] / length[image]
     return predictions.uncertainty[used] / length[image], errors, image
 
 
 def _image_errors(name: str, predictions: Predictions, normaliser: str) -> np.ndarray:
     """Return the error of every image in percent, NaN where it does not count."""
     target, valid, length = _lengths(name, predictions, normaliser)
-    return image_errors(point_errors(predictions.landmarks, target), valid, length)
+    return image_errors(point_errors(predictions.prediction, target), valid, length)
 
 
 def _lengths(name: str, predictions: Predictions, normaliser: str | None) -> tuple:

@@ -6,16 +6,15 @@ landmarks. Nothing in a file is believed: a box that is none is left out, with a
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
-from kdn.data.coordinates import as_coordinate, shown
+from kdn.data.numbers import as_coordinate, shown
 from kdn.data.sample import Box
+from kdn.data.tables import Pairs, csv_table, json_content, json_rows, named_rows
 
 __all__ = ["match_boxes", "outside_picture", "read_boxes"]
 
@@ -61,7 +60,7 @@ def read_boxes(path: str | Path, *, problems: list[str] | None = None) -> dict[s
         try:
             box = None if values is None else _box(values)
         except ValueError as error:
-            found.append(f"{place} ({name}): {error}")
+            found.append(f"{place}: {error}")
             continue
         boxes.setdefault(name, []).extend([] if box is None else [box])
     if problems is not None:
@@ -137,7 +136,7 @@ def _alike(key: str, name: str) -> int:
 
 def _box(values: Any) -> Box:
     """Return a box of four values that are one."""
-    if not isinstance(values, list) or isinstance(values, _Pairs) or len(values) != 4:
+    if not isinstance(values, list) or isinstance(values, Pairs) or len(values) != 4:
         raise ValueError(f"must be [x0, y0, x1, y1], got {shown(values)}")
     x0, y0, x1, y1 = (as_coordinate(value) for value in values)
     if not (x1 > x0 and y1 > y0):
@@ -150,98 +149,62 @@ def _box(values: Any) -> Box:
 
 def _csv_entries(path: Path, problems: list[str]) -> Iterator[_Entry]:
     """Yield the rows of a CSV file."""
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            lines = csv.reader(file)
-            header = [name.strip().casefold() for name in next(lines, [])]
-            called = next((name for name in _NAMES if name in header), "")
-            for column in (called, *_SIDES):
-                if header.count(column) != 1:
-                    raise ValueError(
-                        f"{path}:1: the header must have each of file, x0, y0, x1, y1 once, "
-                        f"got {', '.join(header[:8])}"
-                    )
-            at = [header.index(side) for side in _SIDES]
-            for cells in lines:
-                place = f"{path}:{lines.line_num}"
-                if not any(cell.strip() for cell in cells):
-                    continue
-                if len(cells) != len(header):
-                    problems.append(f"{place}: {len(cells)} cells, the header has {len(header)}")
-                elif not cells[header.index(called)].strip():
-                    problems.append(f"{place}: column {called!r} is empty")
-                else:
-                    name = cells[header.index(called)].strip()
-                    yield place, name, [cells[i] for i in at]
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a CSV file in UTF-8 ({error})") from error
-
-
-class _Pairs(list):
-    """A JSON object as its pairs of name and value, in which a name may stand twice."""
+    header, rows = csv_table(path, casefold=True)
+    names = [name for name in _NAMES if name in header]
+    if any(header.count(column) != 1 for column in (*names[:1], *_SIDES)) or not names:
+        raise ValueError(
+            f"{path}:1: the header must have each of file, x0, y0, x1, y1 once, "
+            f"got {', '.join(header[:8])}"
+        )
+    for name, place, cells in named_rows(rows, _NAMES, problems):
+        yield place, name, [cells[side] for side in _SIDES]
 
 
 def _json_entries(path: Path, problems: list[str]) -> Iterator[_Entry]:
     """Yield the boxes of a JSON file."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_Pairs)
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not a JSON file in UTF-8 ({error})") from error
-    if isinstance(content, _Pairs):
+    content = json_content(path, pairs=True)
+    if isinstance(content, Pairs):
         known = dict(content)
-        own = known.get("images") if "format" in known else None
-        named = _own(own) if isinstance(own, list) else _mapped(content)
+        images = known.get("images") if "format" in known else None
+        named = _of_document(images) if isinstance(images, list) else _of_object(content)
+        yield from _of_names(path, named, problems)
     elif isinstance(content, list):
-        yield from _listed(path, content, problems)
-        return
+        for name, place, cells in named_rows(json_rows(path, content), _NAMES, problems):
+            yield place, name, cells.get("bbox", [cells.get(side) for side in _SIDES])
     else:
         raise ValueError(f"{path}: must be an object of names and boxes, or a list of objects")
+
+
+def _of_names(
+    path: Path, named: Iterator[tuple[str, Any]], problems: list[str]
+) -> Iterator[_Entry]:
+    """Yield the boxes of pictures, counted from 0."""
     seen = set()
     for name, boxes in named:
         place = f"{path}: entry {name!r}"
         if name in seen:
             problems.append(f"{place}: stands there twice")
-        elif not isinstance(boxes, list) or isinstance(boxes, _Pairs):
+        elif not isinstance(boxes, list) or isinstance(boxes, Pairs):
             problems.append(f"{place}: must be a list of boxes")
+        elif not boxes:
+            yield place, name, None
         else:
-            yield from _of_one(place, name, boxes)
+            yield from ((f"{place}, box {index}", name, box) for index, box in enumerate(boxes))
         seen.add(name)
 
 
-def _of_one(place: str, name: str, boxes: list[Any]) -> Iterator[_Entry]:
-    """Yield the boxes of one picture, counted from 0."""
-    if not boxes:
-        yield place, name, None
-    for index, box in enumerate(boxes):
-        yield f"{place}, box {index}", name, box
-
-
-def _mapped(content: _Pairs) -> Iterator[tuple[str, Any]]:
+def _of_object(content: Pairs) -> Iterator[tuple[str, Any]]:
     """Yield names with lists of boxes; one box that stands alone will do."""
     for name, boxes in content:
-        alone = isinstance(boxes, list) and len(boxes) == 4 and not isinstance(boxes, _Pairs)
+        alone = isinstance(boxes, list) and len(boxes) == 4 and not isinstance(boxes, Pairs)
         yield name, [boxes] if alone and not any(isinstance(b, list) for b in boxes) else boxes
 
 
-def _own(images: list[Any]) -> Iterator[tuple[str, Any]]:
+def _of_document(images: list[Any]) -> Iterator[tuple[str, Any]]:
     """Yield names with lists of boxes from the document that `kdn` writes."""
     for image in images:
-        known = dict(image) if isinstance(image, _Pairs) else {}
+        known = dict(image) if isinstance(image, Pairs) else {}
         faces = known.get("faces")
         if isinstance(faces, list):
-            faces = [dict(f).get("bbox") if isinstance(f, _Pairs) else f for f in faces]
+            faces = [dict(f).get("bbox") if isinstance(f, Pairs) else f for f in faces]
         yield str(known.get("file")), faces
-
-
-def _listed(path: Path, content: list[Any], problems: list[str]) -> Iterator[_Entry]:
-    """Yield the boxes of a list of objects, counted from 0."""
-    for index, entry in enumerate(content):
-        place = f"{path}: entry {index}"
-        known = dict(entry) if isinstance(entry, _Pairs) else {}
-        name = next((known[key] for key in _NAMES if key in known), None)
-        if not isinstance(name, str) or not name.strip():
-            problems.append(f"{place}: must be an object with 'file' and 'bbox'")
-        elif len(known) < len(entry):
-            problems.append(f"{place} ({name}): a key stands there twice")
-        else:
-            yield place, name.strip(), known.get("bbox", [known.get(side) for side in _SIDES])

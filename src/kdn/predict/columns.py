@@ -19,12 +19,14 @@ from kdn.grid import Affine, Grid
 from kdn.models.heads import Head
 from kdn.models.model import LandmarkModel
 from kdn.models.recalibration import Recalibration
-from kdn.predictions import AREA_LEVELS, DECODERS, Maps, Predictions
+from kdn.predictions import AREA_LEVELS, Maps, Predictions, decoders_of
 
 __all__ = ["RADII", "predict"]
 
 RADII = (2.0, 5.0, 7.0, 10.0)
 """Distances of the column `mass_within`, in percent of `√(w·h)` of the face's box."""
+
+_DECODERS = decoders_of("points")
 
 
 def predict(
@@ -63,9 +65,9 @@ def predict(
         ValueError: If no sample is left, or there is no such decoder.
     """
     chosen = model.head.decoder if decoder == "default" else decoder
-    if chosen not in DECODERS:
+    if chosen not in _DECODERS:
         raise ValueError(
-            f"decoder must be default or one of {', '.join(DECODERS)}, got {decoder!r}"
+            f"decoder must be default or one of {', '.join(_DECODERS)}, got {decoder!r}"
         )
     dataset = CropDataset(
         samples, labels=PointLabels(model.markup), data=model.recipe.data, augment=None, seed=0
@@ -96,7 +98,9 @@ def predict(
             progress(len(items))
     if not rows:
         raise ValueError("samples must hold at least one that can be read")
-    columns = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+    columns: dict[str, Any] = {
+        name: np.concatenate([row[name] for row in rows]) for name in rows[0]
+    }
     facts = _facts(model, chosen, mirror, radii)
     predictions = Predictions(
         id=tuple(name for name, _, _ in names),
@@ -136,7 +140,7 @@ def _points(
 ) -> dict[str, np.ndarray]:
     """Return the points of all decoders for one batch, in image pixels."""
     crop_to_image = Affine.of_matrix(inputs["crop_to_image"])
-    points = {name: head.decode(density, name).double().cpu() for name in DECODERS}
+    points = {name: head.decode(density, name).double().cpu() for name in _DECODERS}
     return {name: _numpy(crop_to_image.points(found)) for name, found in points.items()}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -12,12 +11,13 @@ from jaxtyping import Bool, Float64
 from numpy.typing import ArrayLike
 
 from kdn.data.markup import Markup
+from kdn.data.numbers import length_of
+from kdn.data.sample import Box
 from kdn.density import Density
 from kdn.models.recalibration import Recalibration
 
-__all__ = ["Abstention", "Face", "face_score", "length_of"]
+__all__ = ["Abstention", "Face", "face_score"]
 
-Box = tuple[float, float, float, float]
 
 _NEAR = 0.05
 """Distance, as a share of the box, within which a landmark counts as found."""
@@ -106,7 +106,7 @@ class Face:
             ValueError: If `tau` is neither, or not above 0.
         """
         (x0, y0), (x1, y1) = np.array(self.landmark_box).reshape(2, 2)
-        radius = length_of(tau, math.sqrt(max((x1 - x0) * (y1 - y0), 0.0)))
+        radius = length_of(tau, math.sqrt(max((x1 - x0) * (y1 - y0), 0.0)), name="tau")
         centres = torch.from_numpy(self.landmarks).to(self.density.mean.device)
         mass = self.density.mass_within(centres, radius)
         return 1.0 - mass.double().cpu().numpy()
@@ -143,27 +143,6 @@ class Abstention:
     limit: float
     error_probability: Float64[np.ndarray, " L"]
     known: Bool[np.ndarray, " L"]
-
-
-def length_of(tau: float | str, size: float) -> float:
-    """Return a length in pixels, of which text with a percent sign is a share of a size.
-
-    Args:
-        tau: Image px, or text like `5%`.
-        size: Of the face, image px.
-
-    Raises:
-        ValueError: If it is neither, or not above 0.
-
-    Example:
-        >>> length_of("5%", 200.0), length_of(3, 200.0)
-        (10.0, 3.0)
-    """
-    match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*(%|px)?\s*", str(tau))
-    length = float(match[1]) if match else 0.0
-    if not match or length <= 0.0:
-        raise ValueError(f"tau must be a length in pixels or like 5%, above 0, got {tau!r}")
-    return length * size / 100.0 if match[2] == "%" else length
 
 
 def face_score(uncertainty: Float64[np.ndarray, " L"], bbox: Box) -> float:

@@ -16,7 +16,7 @@ from kdn.data import CropDataset, Sample, labels_of, read_batches
 from kdn.density import KernelDensity, LaplaceDensity
 from kdn.models.heads import Head, rounded_log_prob
 from kdn.models.value_model import ValueModel
-from kdn.predictions.values import QUANTILES, ValuePredictions
+from kdn.predictions import QUANTILES, Predictions
 
 __all__ = ["columns_of_values", "predict_values"]
 
@@ -30,7 +30,7 @@ def predict_values(
     problems: list[str] | None = None,
     progress: Callable[[int], object] | None = None,
     metadata: dict[str, Any] | None = None,
-) -> ValuePredictions:
+) -> Predictions:
     """Return the predictions of a model for samples, in the unit of the labels.
 
     Args:
@@ -67,11 +67,10 @@ def predict_values(
     columns: dict[str, Any] = {
         name: np.concatenate([row[name] for row in rows]) for name in rows[0]
     }
-    return ValuePredictions(
+    return Predictions(
         id=tuple(sample.id for sample in done),
-        names=model.names,
         path=tuple(str(s.image) if isinstance(s.image, Path) else "" for s in done),
-        metadata={**_facts(model, decoder), **(metadata or {})},
+        metadata={"names": list(model.names), **_facts(model, decoder), **(metadata or {})},
         **columns,
     )
 
@@ -82,7 +81,7 @@ def columns_of_values(
     target: Tensor,
     decoder: str = "default",
 ) -> dict[str, np.ndarray]:
-    """Return what there is to say of the densities of one batch, by field of `ValuePredictions`.
+    """Return what there is to say of the densities of one batch, by field of `Predictions`.
 
     Args:
         head: Of the model.
@@ -99,14 +98,14 @@ def columns_of_values(
         "log_prob": rounded_log_prob(density, known, head.rounding),
         "cdf_low": density.cdf(low),
         "cdf_high": density.cdf(high),
-        "crps": density.energy_score(known),
+        "energy_score": density.energy_score(known),
     }
     columns = {
-        "value": head.decode(density, decoder),
+        "values": head.decode(density, decoder),
         "mean": density.mean,
         "median": density.icdf(density.mean.new_tensor(0.5)),
         "mode": density.mode,
-        "deviation": density.variance.sqrt(),
+        "uncertainty": density.variance.sqrt(),
         "quantiles": _quantiles(density, levels),
         **{name: part.masked_fill(target.isnan(), torch.nan) for name, part in about.items()},
     }

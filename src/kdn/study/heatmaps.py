@@ -190,7 +190,7 @@ def seen_faces(given: Predictions, landmarks: Sequence[int], count: int) -> list
     if given.valid is None or given.visible is None or given.target is None:
         return list(given.id[:count])
     seen = (given.valid & given.visible)[:, list(landmarks)].all(axis=1)
-    errors = np.linalg.norm(given.landmarks - given.target, axis=-1)
+    errors = np.linalg.norm(given.prediction - given.target, axis=-1)
     errors = np.where(given.valid, errors, 0).sum(axis=1) / np.maximum(given.valid.sum(axis=1), 1)
     rows = np.flatnonzero(seen) if seen.any() else np.arange(len(given))
     order = np.argsort(np.abs(errors[rows] - np.median(errors[rows])), kind="stable")

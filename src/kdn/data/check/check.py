@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float64, UInt8
@@ -15,6 +14,7 @@ from jaxtyping import Float64, UInt8
 from kdn.data import Sample, load_samples, read_image, source_markup
 from kdn.data.check.pose import pose_of
 from kdn.data.markup import Markup
+from kdn.data.sample import Box, iou
 
 __all__ = ["DataReport", "Duplicates", "SourceReport", "check_data"]
 
@@ -91,7 +91,7 @@ class _Seen:
     """The pictures seen so far."""
 
     names: dict[str, list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
-    faces: dict[str, list[tuple[str, Any]]] = field(default_factory=lambda: defaultdict(list))
+    faces: dict[str, list[tuple[str, Box]]] = field(default_factory=lambda: defaultdict(list))
 
 
 def check_data(
@@ -231,16 +231,9 @@ def _facts(sample: Sample, size: tuple[int, int] | None, markup: Markup) -> tupl
     return width, height, share, missed, roll, yaw, outside, farthest
 
 
-def _same_faces(faces: Sequence[tuple[str, Any]]) -> tuple[tuple[str, str], ...]:
+def _same_faces(faces: Sequence[tuple[str, Box]]) -> tuple[tuple[str, str], ...]:
     """Return the pairs of faces whose boxes overlap by more than 0.8."""
     pairs = []
     for index, (name, box) in enumerate(faces):
-        pairs += [(name, other) for other, at in faces[:index] if _overlap(box, at) > 0.8]
+        pairs += [(name, other) for other, at in faces[:index] if iou(box, at) > 0.8]
     return tuple(pairs)
-
-
-def _overlap(one: Any, other: Any) -> float:
-    """Return intersection over union of two boxes."""
-    a, b = np.array(one), np.array(other)
-    shared = np.prod(np.clip(np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2]), 0, None))
-    return float(shared / (np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - shared))

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from kdn.data.coordinates import as_coordinate, shown
 from kdn.data.formats.entries import labelled, pictures_folder, read_entries
 from kdn.data.formats.format import Format, Writer
 from kdn.data.markup import BODY17, Markup
+from kdn.data.numbers import as_coordinate, shown
 from kdn.data.paths import replacing
 from kdn.data.sample import Box, Sample
+from kdn.data.tables import json_content
 
 __all__ = ["CocoFile", "read_coco"]
 
@@ -83,10 +84,7 @@ def _content(file: Path) -> tuple[dict[Any, Any], list[Any]]:
     """Return the name of each picture by its number, and the annotations."""
     if not file.is_file():
         raise FileNotFoundError(f"{file}: no such file")
-    try:
-        content = json.loads(file.read_text(encoding="utf-8-sig"))
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise ValueError(f"{file}: not a JSON file in UTF-8 ({error})") from error
+    content = json_content(file)
     images, annotations = (
         content.get(key) if isinstance(content, Mapping) else None
         for key in ("images", "annotations")

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from kdn.data.coordinates import as_coordinate
 from kdn.data.formats.entries import box_of_picture, labelled, read_entries, settle
 from kdn.data.formats.format import Format
 from kdn.data.images import PICTURE_SUFFIXES
+from kdn.data.numbers import as_coordinate
 from kdn.data.sample import Sample
 
 __all__ = ["DISFA_UNITS", "read_disfa"]

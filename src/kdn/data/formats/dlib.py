@@ -9,10 +9,10 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from kdn.data.coordinates import as_coordinate, shown
 from kdn.data.formats.entries import Faces, labelled, pictures_folder, read_entries
 from kdn.data.formats.format import Format, Writer
 from kdn.data.markup import FACE68, Markup
+from kdn.data.numbers import as_coordinate, shown
 from kdn.data.paths import replacing
 from kdn.data.sample import Sample
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
-from kdn.data.coordinates import as_coordinate, shown
 from kdn.data.formats.entries import Faces, box_of_picture, labelled, pictures_folder, read_entries
 from kdn.data.formats.format import Format, Writer
 from kdn.data.markup import Markup
+from kdn.data.numbers import as_coordinate, shown
 from kdn.data.paths import replacing
 from kdn.data.sample import Box, Sample
+from kdn.data.tables import Row, csv_table, parquet_table
 
 __all__ = ["BOX_COLUMNS", "TableFile", "read_table"]
 
@@ -28,8 +29,6 @@ _PATHS = ("path", "file", "image")
 _FIRST = ("path", "id", "picture")
 _LANDMARK = re.compile(r"(?:x|y|visible)\d+")
 _SAID = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
-
-_Row = Mapping[str, Any]
 
 
 def read_table(
@@ -75,7 +74,7 @@ def read_table(
     parquet = file.suffix.lower() == ".parquet"
     if not parquet and file.suffix.lower() != ".csv":
         raise ValueError(f"{file}: must be a .csv or .parquet file")
-    header, rows = _parquet_rows(file) if parquet else _csv_rows(file)
+    header, rows = parquet_table(file) if parquet else csv_table(file)
     columns = _Columns(file if parquet else f"{file}:1", header)
     if markup is not None and markup.landmarks and not columns.count:
         raise ValueError(
@@ -83,7 +82,7 @@ def read_table(
             f"has {markup.landmarks}"
         )
 
-    def read(row: _Row | str) -> Sample:
+    def read(row: Row) -> Sample:
         if isinstance(row, str):
             raise ValueError(row)
         return columns.sample(row, faces)
@@ -121,7 +120,7 @@ class _Columns:
         known = {path, "id", "picture", *BOX_COLUMNS}
         self.others = [n for n in header if n and n not in known and not _LANDMARK.fullmatch(n)]
 
-    def sample(self, row: _Row, faces: Faces) -> Sample:
+    def sample(self, row: Mapping[str, Any], faces: Faces) -> Sample:
         """Return the face of a row."""
         picture = row[self.path]
         if not isinstance(picture, str) or not picture.strip():
@@ -140,6 +139,9 @@ class _Columns:
         box = self._box(row) if self.box else None
         if box is None and not self.count:
             box = box_of_picture(faces.path(picture))
+        attributes = {
+            name: _value(row[name]) for name in self.others if row[name] not in (None, "")
+        }
         return labelled(
             str(row.get("id") or "").strip() or own,
             faces.path(picture),
@@ -148,10 +150,10 @@ class _Columns:
             visible=visible,
             bbox=box,
             picture=str(row.get("picture") or "").strip() or faces.picture(picture),
-            attributes={name: _value(row[name]) for name in self.others if row[name] is not None},
+            attributes=attributes,
         )
 
-    def _box(self, row: _Row) -> Box | None:
+    def _box(self, row: Mapping[str, Any]) -> Box | None:
         sides = [_number(row[name]) for name in BOX_COLUMNS]
         if all(np.isnan(sides)):
             return None
@@ -188,36 +190,6 @@ def _value(value: Any) -> str | float | bool:
         return as_coordinate(text)
     except ValueError:
         return text
-
-
-def _csv_rows(file: Path) -> tuple[list[str], Iterator[tuple[str, _Row | str]]]:
-    """Return the header of a CSV file and its rows; a row of another length is said in words."""
-    try:
-        with open(file, encoding="utf-8-sig", newline="") as stream:
-            lines = csv.reader(stream)
-            header = [name.strip() for name in next(lines, [])]
-            rows = [(lines.line_num, cells) for cells in lines if any(c.strip() for c in cells)]
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f"{file}: not a CSV file in UTF-8 ({error})") from error
-
-    def placed() -> Iterator[tuple[str, _Row | str]]:
-        for number, cells in rows:
-            whole = len(cells) == len(header)
-            said = f"{len(cells)} cells, the header has {len(header)}"
-            cleaned = {n: c.strip() for n, c in zip(header, cells, strict=False)}
-            yield f"{file}:{number}", {n: c or None for n, c in cleaned.items()} if whole else said
-
-    return header, placed()
-
-
-def _parquet_rows(file: Path) -> tuple[list[str], Iterator[tuple[str, _Row | str]]]:
-    """Return the columns of a Parquet file and its rows."""
-    try:
-        table = pyarrow.parquet.read_table(file)
-    except (OSError, ValueError) as error:  # pyarrow's own errors are among them
-        raise ValueError(f"{file}: not a Parquet file ({error})") from error
-    rows = ((f"{file}: row {i}", row) for i, row in enumerate(table.to_pylist()))
-    return list(table.column_names), rows
 
 
 class TableFile(Writer):

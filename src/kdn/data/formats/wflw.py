@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from kdn.data.coordinates import as_coordinate
 from kdn.data.formats.entries import Faces, labelled, pictures_folder, read_entries
 from kdn.data.formats.format import Format
 from kdn.data.markup import FACE98, Markup
+from kdn.data.numbers import as_coordinate
 from kdn.data.sample import Box, Sample
 
 __all__ = ["WFLW_ATTRIBUTES", "read_wflw"]

@@ -53,7 +53,7 @@ def diagnose(
             `visible`, or the name of what `values` are.
         values: `(n,)` or `(n, L)` of booleans, strings or numbers, one a sample or landmark of
             the predictions; numbers are cut into quartiles. From a file by
-            `kdn.predictions.read_column`.
+            `Predictions.attribute`.
         bootstrap: Resamples of the intervals, of which single landmarks have at most 200; 0 for
             no intervals.
         seed: Of resamples, ties and tests.
@@ -134,7 +134,7 @@ def _labelled(
         levels = random_levels(np.clip(levels, 0.0, 1.0), given.hdr_tie, generator)
     return Labelled(
         valid=valid,
-        errors=point_errors(given.landmarks, target),
+        errors=point_errors(given.prediction, target),
         log_prob=log_prob,
         levels=levels,
         areas=given.hdr_areas,

@@ -35,9 +35,9 @@ def hidden_scores(predictions: Predictions) -> dict[str, Float[np.ndarray, "n L"
     Example:
         >>> twice = np.array([[[2.0, 0.0, 7.0], [0.0, 2.0, 8.0]]])  # 1 crop px is 2 image px wide
         >>> one = {"id": ("a",), "landmarks": np.zeros((1, 2, 2)), "crop_to_image": twice}
-        >>> wide = Predictions(**one, uncertainty=np.array([[2.0, 20.0]]))
-        >>> {name: score.round(3).tolist() for name, score in hidden_scores(wide).items()}
-        {'uncertainty': [[0.0, 2.303]]}
+        >>> told = Predictions(**one, entropy=np.array([[0.9, 2.2]]))
+        >>> {name: score.round(3).tolist() for name, score in hidden_scores(told).items()}
+        {'entropy': [[-0.486, 0.814]]}
     """
     if predictions.crop_to_image is None:
         raise ValueError("predictions must have a column crop_to_image, got none")
@@ -48,9 +48,9 @@ def hidden_scores(predictions: Predictions) -> dict[str, Float[np.ndarray, "n L"
     if predictions.uncertainty is not None:
         with np.errstate(divide="ignore"):
             found["uncertainty"] = np.log(predictions.uncertainty) - 0.5 * to_crop
-    within = getattr(predictions, "mass_within", None)
+    within = predictions.mass_within
     if within is not None:
-        for index, radius in enumerate(predictions.metadata["radii"]):
+        for index, radius in enumerate(predictions.radii):
             found[f"error > {radius:g}"] = 1.0 - within[..., index]
     if not found:
         raise ValueError("predictions must have entropy, uncertainty or mass_within, got none")

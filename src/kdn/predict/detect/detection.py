@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-__all__ = ["Detection", "Detector", "TightBox", "largest_first", "without_overlaps", "working_copy"]
+from kdn.data.sample import Box, iou
 
-Box = tuple[float, float, float, float]
+__all__ = ["Detection", "Detector", "TightBox", "largest_first", "without_overlaps", "working_copy"]
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def without_overlaps(found: list[Detection], most: float) -> list[Detection]:
     """
     kept: list[Detection] = []
     for one in sorted(found, key=lambda detection: (-detection.score, detection.bbox)):
-        if all(_overlap(one.bbox, other.bbox) <= most for other in kept):
+        if all(iou(one.bbox, other.bbox) <= most for other in kept):
             kept.append(one)
     return kept
 
@@ -108,15 +108,3 @@ def largest_first(found: list[Detection]) -> list[Detection]:
 def _area(box: Box) -> float:
     """Return the area of a box, 0 if it is turned inside out."""
     return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
-
-
-def _overlap(one: Box, other: Box) -> float:
-    """Return intersection over union of two boxes."""
-    x0, y0, x1, y1 = (
-        max(one[0], other[0]),
-        max(one[1], other[1]),
-        min(one[2], other[2]),
-        min(one[3], other[3]),
-    )
-    common = _area((x0, y0, x1, y1))
-    return common / (_area(one) + _area(other) - common)

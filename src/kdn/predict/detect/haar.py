@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from kdn.data.sample import Box
 from kdn.predict.detect.detection import (
     Detection,
     TightBox,
@@ -19,7 +20,6 @@ from kdn.predict.detect.detection import (
 
 __all__ = ["HAAR_BOX", "HaarDetector", "score_of"]
 
-Box = tuple[float, float, float, float]
 
 HAAR_BOX = TightBox(down=0.149, width=0.875, height=0.847)
 """Measured on 1207 faces by `benchmarks/haar_boxes.py`; see `docs/detectors.md`."""

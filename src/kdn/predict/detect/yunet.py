@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 from jaxtyping import Float64, UInt8
 
+from kdn.data.sample import Box
 from kdn.predict.detect.detection import Detection, largest_first, working_copy
 
 __all__ = ["YuNetDetector", "box_of_five"]
 
-Box = tuple[float, float, float, float]
 
 # Measured on 1207 labelled faces by `benchmarks/haar_boxes.py`; see `docs/detectors.md`.
 _BACK, _DOWN = 1.72, 0.247

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import re
 
 import numpy as np
 from jaxtyping import Bool, Float64
 
+from kdn.data.numbers import length_of
 from kdn.predict.outputs import FoundFace
 
 __all__ = ["ellipse", "ellipse_radius", "face_size", "own_levels", "unsure"]
@@ -89,10 +89,4 @@ def unsure(face: FoundFace, threshold: float | str | None) -> Bool[np.ndarray, "
     """
     if threshold is None:
         return np.ones(len(face.landmarks), bool)
-    match = re.fullmatch(r"\s*(\d+\.?\d*|\.\d+)\s*(%|px)?\s*", str(threshold))
-    length = float(match[1]) if match else 0.0
-    if not match or length <= 0.0:
-        raise ValueError(f"uncertain must be a length in pixels or like 3%, got {threshold!r}")
-    if match[2] == "%":
-        length *= face_size(face) / 100.0
-    return ~(face.uncertainty <= length)
+    return ~(face.uncertainty <= length_of(threshold, face_size(face), name="uncertain"))

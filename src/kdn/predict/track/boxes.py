@@ -7,24 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float64
 
-__all__ = ["box_about", "inside", "iou", "matched", "moved"]
+from kdn.data.sample import Box, iou
 
-Box = tuple[float, float, float, float]
-
-
-def iou(first: Box, second: Box) -> float:
-    """Return the area that two boxes share over the area that they cover together, 0 to 1.
-
-    Convention: boxes are `(x0, y0, x1, y1)` in one frame, lengths `x1 − x0`; what has no area
-    overlaps nothing.
-    """
-    width = min(first[2], second[2]) - max(first[0], second[0])
-    height = min(first[3], second[3]) - max(first[1], second[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    shared = width * height
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (first, second)]
-    return shared / (sum(areas) - shared)
+__all__ = ["box_about", "inside", "matched", "moved"]
 
 
 def matched(first: Sequence[Box], second: Sequence[Box], *, least: float) -> dict[int, int]:

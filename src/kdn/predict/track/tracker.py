@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from jaxtyping import Float64, UInt8
 
+from kdn.data.sample import Box, iou
 from kdn.density import GaussianDensity
 from kdn.grid import Affine
 from kdn.predict.face import Face
-from kdn.predict.track.boxes import Box, box_about, inside, iou, matched, moved
+from kdn.predict.track.boxes import box_about, inside, matched, moved
 from kdn.predict.track.kalman import Fused, LandmarkFilter
 from kdn.predict.track.motion import Motion
 
