@@ -19,7 +19,6 @@ import numpy as np
 import torch
 
 from kdn.data import Sample
-from kdn.data.synthetic.video import SyntheticVideo
 from kdn.density import GaussianDensity
 from kdn.grid import Affine
 from kdn.models.checkpoint import load_model
@@ -29,6 +28,7 @@ from kdn.predict.face import Face, face_score
 from kdn.predict.track.kalman import LandmarkFilter, smooth
 from kdn.predict.track.motion import Motion
 from kdn.predict.track.tracker import FaceTracker, Rules
+from synthetic_video import SyntheticVideo
 
 MOVING = 0.3
 """Speed above which a landmark moves, face sizes per second."""

@@ -10,11 +10,12 @@ import pytest
 
 import kdn.models.checkpoint
 from kdn.cli import main
-from kdn.data import SyntheticFaces, read_pts
-from kdn.data.synthetic.video import SyntheticVideo
+from kdn.data import SyntheticFaces
+from kdn.data.formats.pts import read_pts
 from kdn.predict.predictor import load
 from kdn.predict.track import VideoWriter, read_frames
 from kdn.predictions import read_predictions
+from synthetic_video import SyntheticVideo
 
 FACES = SyntheticFaces(3, seed=4, size=(130, 150))
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 import kdn
-from kdn.data import CropDataset, PointLabels, Sample, SyntheticFaces, read_ibug
+from kdn.data import CropDataset, PointLabels, Sample, SyntheticFaces
+from kdn.data.formats.ibug import read_ibug
 from kdn.models.model import LandmarkModel, build_model
 from kdn.predict.columns import predict
 from kdn.predictions import AREA_LEVELS, Predictions

@@ -36,9 +36,12 @@ class Format:
     Args:
         name: What stands before the colon of a source, `coco` in `coco:people.json`.
         place: What stands behind it, for messages and help: `FILE.json`, `FOLDER`.
-        read: Returns the samples of such a place, `read(place, markup, problems=problems)`, where
-            `place` is a `Path`, `markup` None for any number of landmarks, and `problems` a list
-            for one line about each entry that cannot be used, or None to raise.
+        read: Returns the samples of such a place, in its order:
+            `read(place, markup, problems=problems)`. `place` is a `Path`; `markup` what the
+            landmarks are, None for any number that is the same in all of it; `problems` a list for
+            one line about each entry that cannot be used, None to raise `ValueError`. A place that
+            is not there, or holds no such labels at all, raises `FileNotFoundError` or
+            `ValueError`. Messages begin with file and line, or entry. No picture is decoded.
         pictures: Whether `@PICTURES` may follow the place; `read` takes `pictures`, a `Path` or
             None, then.
         markup: What the landmarks are, where they are the same in all such data.
