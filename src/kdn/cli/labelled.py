@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from kdn.data import attribute_columns, join_samples, load_samples
+from kdn.data import attribute_columns
 from kdn.predict.columns import predict
 from kdn.predict.predictor import Landmarker
 from kdn.predictions import maps_path, write_maps, write_predictions
@@ -32,9 +32,7 @@ class Labelled:
             raise ValueError(f"out must name one .parquet file for --data, got {list(out)}")
         target, model = Path(out[0]), landmarker.model
         problems: list[str] = []
-        samples = join_samples(
-            [load_samples(source, model.markup, problems=problems) for source in self.sources]
-        )
+        samples = model.labels.read(self.sources, problems)
         if not len(samples):
             raise ValueError("\n".join(["no labelled face can be used", *problems[:10]]))
         with tqdm(total=len(samples), unit="face", disable=None) as bar:

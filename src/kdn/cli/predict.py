@@ -19,9 +19,8 @@ from kdn.cli.listing import Listing
 from kdn.cli.valued import Valued
 from kdn.data.images import PICTURE_SUFFIXES
 from kdn.data.numbers import length_of, probability_of
-from kdn.models.checkpoint import load_model, load_saved
-from kdn.models.model import LandmarkModel
-from kdn.models.value_model import ValueModel
+from kdn.models.checkpoint import load_model
+from kdn.models.model import Model
 from kdn.predict.annotate import Drawing, annotate
 from kdn.predict.boxes import match_boxes, read_boxes
 from kdn.predict.detect import detector_for
@@ -63,12 +62,12 @@ class Looking:
 
     def loaded(self) -> Estimator | Landmarker:
         """Return the model by itself."""
-        model, facts = load_saved(self.model)
-        if isinstance(model, ValueModel):
+        model, facts = load_model(self.model)
+        if model.labels.kind == "scalars":
             return Estimator(model.to(_device(self.device)), facts)
         return self.landmarker([(model, facts)])
 
-    def landmarker(self, models: Sequence[tuple[LandmarkModel, Any]], **how: Any) -> Landmarker:
+    def landmarker(self, models: Sequence[tuple[Model, Any]], **how: Any) -> Landmarker:
         """Return what looks with some models; `how` is as for `kdn.load`."""
         return landmarker_of(
             models,

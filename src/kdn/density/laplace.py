@@ -77,6 +77,20 @@ class LaplaceDensity(Laplace, Density):
         with torch.no_grad():
             return self._kept(("nodes", count), find)
 
+    def sample(
+        self, sample_shape: Sequence[int] = (), *, generator: torch.Generator | None = None
+    ) -> Float[Tensor, ...]:
+        """Return random values `(*sample, *batch)`, without gradient.
+
+        Args:
+            sample_shape: Leading dimensions.
+            generator: Source of randomness, on the density's device; torch's own if not given.
+        """
+        with torch.no_grad():
+            levels = self.loc.new_empty(*sample_shape, *self.batch_shape)
+            levels.uniform_(torch.finfo(levels.dtype).eps, 1.0, generator=generator)
+            return self.icdf(levels)
+
     def hdr_tie(self, points: Float[Tensor, ...]) -> Float[Tensor, ...]:
         """Return the mass exactly as dense as the points, which is 0, and NaN where they are."""
         return 0.0 * (points - self.loc)
