@@ -21,7 +21,7 @@ import torch
 from tqdm import tqdm
 
 from kdn.data import Sample, join_samples, load_samples, split_by_picture
-from kdn.density import MixtureDensity, mixture, product
+from kdn.density import MixtureDensity, log_pool, mixture
 from kdn.evaluate import interval, resample_counts
 from kdn.models.checkpoint import load_model
 from kdn.models.heads import flip_average
@@ -48,10 +48,10 @@ def combinations(scales: Sequence[float], flip: Sequence[int]) -> dict[str, Comb
         "one crop": lambda looks: looks[0],
         "mirrored crop, averaged (the default)": averaged,
         "mirrored crop, mixture": lambda looks: MixtureDensity(looks[:2], (0.5, 0.5)),
-        "mirrored crop, product, exponents ½": lambda looks: product(looks[:2]),
-        "mirrored crop, product, exponents 1": lambda looks: product(looks[:2], (1.0, 1.0)),
+        "mirrored crop, product, exponents ½": lambda looks: log_pool(looks[:2]),
+        "mirrored crop, product, exponents 1": lambda looks: log_pool(looks[:2], (1.0, 1.0)),
         f"scales {words}, mixture": lambda looks: mixture(looks[::2]),
-        f"scales {words}, product": lambda looks: product(looks[::2]),
+        f"scales {words}, product": lambda looks: log_pool(looks[::2]),
         f"scales {words} and mirrored, mixture": lambda looks: mixture(looks),
     }
 

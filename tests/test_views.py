@@ -12,7 +12,7 @@ import torch
 
 import kdn
 from kdn.cli import main
-from kdn.data import PointLabels, SyntheticFaces, crop_of_box, warp
+from kdn.data import Framing, PointLabels, SyntheticFaces, warp
 from kdn.data.markup import FACE68
 from kdn.density import LogPool, MappedDensity, MixtureDensity
 from kdn.grid import Affine
@@ -62,7 +62,7 @@ def crop_to_image(model: Model, view: View, face: int = 1) -> Affine:
 
 def test_where_a_view_lies(model):
     box = BOXES[1]
-    usual = crop_of_box(box, height=32, width=48, context=0.8)
+    usual = Framing("face", height=32, width=48, context=0.8).crop_to_image(box)
     same = crop_to_image(model, View())
     torch.testing.assert_close(same.matrix, usual.matrix)
     moved = crop_to_image(model, View(1.25, 0.1, -0.2))

@@ -15,7 +15,9 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 from PIL import Image
 
-__all__ = ["BACKGROUND", "PICTURE_SUFFIXES", "as_rgb", "image_size", "read_image"]
+from kdn.data.paths import replacing
+
+__all__ = ["BACKGROUND", "PICTURE_SUFFIXES", "as_rgb", "image_size", "read_image", "write_image"]
 
 BACKGROUND = 255
 """What shows through transparent parts of a picture: this value in all three colours, white."""
@@ -132,6 +134,20 @@ def image_size(path: Path) -> tuple[int, int]:
         bare = image.format == "PNG" and b"eXIf" not in path.read_bytes()
         turned = not bare and _orientation(image) >= 5
         return (width, height) if turned else (height, width)
+
+
+def write_image(path: Path, rgb: Rgb) -> None:
+    """Write a picture, whole or not at all, in the format of its ending; PNG loses nothing.
+
+    Raises:
+        ValueError: If there is no such format.
+    """
+    try:
+        data = cv2.imencode(path.suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1]
+    except cv2.error:
+        raise ValueError(f"{path}: cannot be encoded as {path.suffix}") from None
+    with replacing(path) as temporary:
+        temporary.write_bytes(data.tobytes())
 
 
 def _opened(file: Path | io.BytesIO) -> Image.Image | None:
@@ -300,9 +316,9 @@ def _laid_on_background(image: UInt8[np.ndarray, "height width 4"]) -> Rgb:
     if alpha.min() == 255:
         return colours
     for rows in range(0, len(image), 256):  # in bands, so that 16 bits are held of one band only
-        part = slice(rows, rows + 256)
-        clear = np.uint16(255) - alpha[part]
+        band = slice(rows, rows + 256)
+        clear = np.uint16(255) - alpha[band]
         # At most 255·255 + 127, which fits 16 bits.
-        mixed = colours[part] * alpha[part].astype(np.uint16) + BACKGROUND * clear + 127
-        colours[part] = mixed // 255
+        mixed = colours[band] * alpha[band].astype(np.uint16) + BACKGROUND * clear + 127
+        colours[band] = mixed // 255
     return colours

@@ -9,7 +9,7 @@ from functools import cache
 
 import numpy as np
 
-from kdn.data.crop import square_of_box
+from kdn.data.framing import square_of_box
 from kdn.data.sample import Box
 from kdn.predict.detect import Detector, detector_for, whole_picture
 from kdn.recipe import CropRule
