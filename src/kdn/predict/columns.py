@@ -79,7 +79,7 @@ def predict_chunks(
     for chunk, pictures in _read(predictor, samples, batch, problems):
         look = predictor.looks(pictures, [sample.bbox for sample in chunk])
         with torch.no_grad():
-            columns = _columns(predictor, look, chunk, chosen, facts["radii"])
+            columns: dict[str, Any] = _columns(predictor, look, chunk, chosen, facts["radii"])
             if abstain is not None:
                 columns |= _abstention(predictor, look, columns, abstain, tau)
         usual = maps_of(model, pictures, [sample.bbox for sample in chunk], View())

@@ -185,7 +185,8 @@ def object_rows(face: Prediction, *, abstaining: bool) -> Iterator[list[Any]]:
             numbers = _nested(field.numbers(face).reshape(len(cells), width), field.rounding)
         for row, values in zip(cells, numbers, strict=True):
             row += values
-    score = rounded(face.score, 4) if face.labels.kind == "points" else None
+    score = getattr(face, "score", None)
+    score = None if score is None else rounded(score, 4)
     names = face.labels.markup.names if face.labels.markup else face.labels.names
     for i, row in enumerate(cells):
         name = names[i] if names else ""

@@ -241,6 +241,7 @@ class _Table:
         if not self.faces and self.begun:
             return
         boxes = np.array([face.bbox for face in self.faces], np.float64).reshape(-1, 4)
+        columns: dict[str, Any]
         if self.faces:
             columns = arrays_of(self.faces)
             abstention = self.faces[0].abstention
