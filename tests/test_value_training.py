@@ -209,7 +209,7 @@ def test_pictures_of_which_one_is_bad(data, run, tmp_path, capsys):
     np.testing.assert_allclose(table.prediction.ravel(), values, rtol=1e-4)
     assert table.quantiles.shape == (2, 2, len(QUANTILES))
     assert table.metadata["failed"][0]["file"].endswith("bad.png")
-    drawn = read_image(tmp_path / "drawn" / "004.png")
+    drawn = read_image(next((tmp_path / "drawn").rglob("004.png")))
     assert (drawn != read_image(good[0])).any()
     # The table on the screen, and a file that is not there.
     assert main(["predict", files[0], "nowhere.png", "--model", model, "--overlay", "none"]) == 1
