@@ -14,6 +14,7 @@ from typing import Any, get_type_hints
 import pytest
 
 from kdn.cli import build_parser
+from kdn.evaluate import SCORES
 from kdn.predictions import COLUMNS
 from kdn.recipe import Recipe
 
@@ -24,7 +25,7 @@ PAGES = [
 ]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
 COMMANDS = (
-    *("train", "predict", "evaluate", "figures", "lint-table", "study", "export"),
+    *("train", "predict", "evaluate", "figures", "study", "export"),
     *("calibrate", "convert", "check-data"),
 )
 
@@ -246,6 +247,19 @@ def test_column_table_is_the_columns() -> None:
         about = column.about.replace("|", r"\|")
         wanted.append([name, column.kind or "both", size, column.unit, about])
     assert rows[2:] == wanted
+
+
+def test_score_table_is_the_code() -> None:
+    """Every definition is the docstring of the code that computes the score."""
+    text = (ROOT / "docs" / "predictions.md").read_text("utf-8")
+    rows = rows_of(text.split("### Scores")[1].split("\n### ")[0].split("The lengths")[0])[2:]
+    wanted = [
+        [x.name, x.kind or "both", " and ".join(x.tables), x.about.replace("|", r"\|")]
+        for x in SCORES
+    ]
+    assert [[cell.strip("`") for cell in row] for row in rows] == [
+        [cell.strip("`") for cell in row] for row in wanted
+    ]
 
 
 def test_changelog_names_every_dependency() -> None:

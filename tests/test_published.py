@@ -12,7 +12,7 @@ import pytest
 
 from kdn.cli import main
 from kdn.data import read_ibug
-from kdn.evaluate.landmarks import evaluate
+from kdn.evaluate import evaluate
 from kdn.predictions import (
     Predictions,
     Targets,

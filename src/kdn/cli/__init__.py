@@ -1,4 +1,4 @@
-"""The command line: `kdn train`, `predict`, `evaluate`, `figures`, `study` and `lint-table`.
+"""The command line: `kdn train`, `predict`, `evaluate`, `figures` and `study`.
 
 Every flag is an argument of a command's function or a field of the recipe; the help texts are their
 docstrings.

@@ -17,7 +17,6 @@ from kdn.cli.convert import CONVERT
 from kdn.cli.evaluate import EVALUATE
 from kdn.cli.export import EXPORT
 from kdn.cli.figures import FIGURES
-from kdn.cli.lint_table import LINT_TABLE
 from kdn.cli.predict import PREDICT
 from kdn.cli.study import STUDY
 from kdn.cli.train import TRAIN
@@ -30,7 +29,6 @@ _COMMANDS: Mapping[str, Command] = {
     "calibrate": CALIBRATE,
     "evaluate": EVALUATE,
     "figures": FIGURES,
-    "lint-table": LINT_TABLE,
     "study": STUDY,
     "export": EXPORT,
     "convert": CONVERT,
