@@ -3,8 +3,8 @@
     python benchmarks/check_published_table.py docs/tables/published.csv
 
 A CSV file with the columns method, nme, auc, and perhaps dataset, threshold, failure; in percent,
-with the digits that were printed. The exit code is 0 if every row fits at least one rule, 1 if a row
-fits none or cannot be read.
+with the digits that were printed. The exit code is 0 if every row fits at least one rule, 1 if a
+row fits none or cannot be read.
 """
 
 from __future__ import annotations
