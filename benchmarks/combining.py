@@ -25,7 +25,7 @@ from kdn.density import MixtureDensity, mixture, product
 from kdn.density.lattice import rows_of
 from kdn.evaluate import Resamples, interval
 from kdn.models.checkpoint import load_model
-from kdn.models.heads import mirror_average
+from kdn.models.heads import flip_average
 from kdn.predict.ensemble import View, densities_of_views
 
 BATCH = 8
@@ -43,7 +43,7 @@ def combinations(scales: Sequence[float], flip: Sequence[int]) -> dict[str, Comb
         turned = type(mirrored)(
             mirrored.raw_logits.flip(-1), mirrored.grid, bandwidth=mirrored.bandwidth
         )
-        return mirror_average(crop, turned, back).mapped(looks[0].affine)
+        return flip_average(crop, turned, back).mapped(looks[0].affine)
 
     return {
         "one crop": lambda looks: looks[0],
@@ -71,7 +71,7 @@ def measure(
     model: Any, samples: Sequence[Sample], scales: Sequence[float]
 ) -> dict[str, np.ndarray]:
     """Return for each combination `(faces, 2)`: NLL and NME of every face."""
-    ways = combinations(scales, model.markup.flip)
+    ways = combinations(scales, model.labels.markup.flip)
     views = [View(scale) for scale in scales]
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     with torch.inference_mode(), tqdm(total=len(samples), disable=None) as bar:
@@ -130,9 +130,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("Nothing measured: name labelled faces by --data.")
         return
     model, _ = load_model(given.model)
-    if not model.can_mirror:
+    if not model.can_flip:
         sys.exit(f"{given.model}: densities of this head cannot be mirrored")
-    samples = join_samples([load_samples(source, model.markup) for source in given.data])
+    samples = join_samples([load_samples(source, model.labels.markup) for source in given.data])
     if given.held_out:
         _, samples = split_by_picture(samples, given.held_out, seed=0)
     samples = samples[: given.limit]

@@ -23,7 +23,8 @@ import cv2
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from kdn.data import Sample, read_ibug
+from kdn.data import Sample
+from kdn.data.formats.ibug import read_ibug
 from kdn.predict.detect import HaarDetector
 
 FOLDERS = ("300w/helen/trainset", "300w/afw")

@@ -40,7 +40,7 @@ def main() -> None:
         print("Nothing measured: name a model and a folder of labelled faces.")
         return
     model, _ = load_model(arguments.model)
-    samples = list(load_samples(arguments.folder, model.markup))[: arguments.faces or None]
+    samples = list(load_samples(arguments.folder, model.labels.markup))[: arguments.faces or None]
     print(f"{len(samples)} faces\n")
     print(f"{'picture':<26}{'NME':>7}{'uncertainty':>13}{'Spearman':>10}{'95 % hold':>11}")
     for name, change in changes():

@@ -14,7 +14,7 @@ import sys
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from kdn.data import Occluded, SyntheticFaces
+from kdn.data import SyntheticFaces
 from kdn.evaluate.occlusion import detect, occluded_landmarks, occlusion_scores
 from kdn.predictions import Predictions, read_predictions
 
@@ -54,7 +54,7 @@ class Combination:
 
 def drawn(count: int, seed: int) -> Predictions:
     """Return predictions of occluded synthetic faces whose entropies know a little."""
-    faces = list(Occluded(SyntheticFaces(count, seed=seed, ambiguous=0), seed=seed + 1))
+    faces = list(SyntheticFaces(count, seed=seed, ambiguous=0, occluded=1.0))
     visible = np.array([face.visible for face in faces])
     points = np.array([face.landmarks for face in faces])
     noise = np.random.default_rng(seed).normal(size=visible.shape)

@@ -193,7 +193,7 @@ def test_the_command_gives_landmarks_up(checkpoint, photos, capsys):
     [
         (["0.png", "--abstain", "2"], "abstain must be a probability, 0 to 1 or 0% to 100%, got 2"),
         (["0.png", "--abstain", "0.5", "--tau", "wide"], "tau must be a length in pixels or like"),
-        (["--data", "synthetic:2:0", "--abstain", "0.5"], "--abstain is for pictures and videos"),
+        (["--data", "synthetic:2:0", "--abstain", "0.5"], "--abstain is not for --data"),
     ],
 )
 def test_bad_arguments(flags, said, checkpoint, photos, capsys):

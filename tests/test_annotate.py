@@ -10,11 +10,12 @@ import pytest
 
 import kdn.models.checkpoint
 from kdn.cli import main
-from kdn.data import SyntheticFaces, read_pts
-from kdn.data.synthetic.video import SyntheticVideo
+from kdn.data import SyntheticFaces
+from kdn.data.formats.pts import read_pts
 from kdn.predict.predictor import load
 from kdn.predict.track import VideoWriter, read_frames
 from kdn.predictions import read_predictions
+from synthetic_video import SyntheticVideo
 
 FACES = SyntheticFaces(3, seed=4, size=(130, 150))
 
@@ -65,7 +66,9 @@ def test_every_output_says_the_same(checkpoint, photos, capsys):
     np.testing.assert_allclose(read_pts(Path("points/0_1.pts")), second.landmarks, atol=0.02)
 
 
-@pytest.mark.parametrize("inputs", [["photos/1.png"], ["--data", "synthetic:2:0"]])
+@pytest.mark.parametrize(
+    "inputs", [["photos/1.png", "--detector", "none"], ["--data", "synthetic:2:0"]]
+)
 def test_a_checkpoint_is_read_once(inputs, checkpoint, photos, monkeypatch):
     read = []
     opened = kdn.models.checkpoint.safe_open
@@ -75,7 +78,7 @@ def test_a_checkpoint_is_read_once(inputs, checkpoint, photos, monkeypatch):
         return opened(path, **how)
 
     monkeypatch.setattr("kdn.models.checkpoint.safe_open", counting)
-    assert run(checkpoint, *inputs, "--detector", "none", "--out", "f.parquet") == 0
+    assert run(checkpoint, *inputs, "--out", "f.parquet") == 0
     assert read == [checkpoint]
 
 
@@ -143,12 +146,12 @@ def test_a_video_is_followed(checkpoint, tmp_path, monkeypatch, capsys):
         ((), "nothing to look at: name pictures or videos, or --data"),
         (("--draw", "points", "photos"), "pictures come before --out and --draw"),
         (("photos", "--batch", "0"), "batch must be at least 1, got 0"),
-        (("photos", "--decoder", "mode"), "are for labelled data"),
+        (("photos", "--decoder", "mode"), "--decoder is only for --data"),
         (("photos", "--uncertain", "0"), "uncertain must be a length"),
         (("photos", "--uncertain", "inf%"), "uncertain must be a length"),
         (("photos", "--overlay", "photos", "--overwrite"), "overlay must be another folder"),
         (("photos/1.png", "--out", "a.csv", "photos"), "out: photos holds pictures"),
-        (("a.png", "--data", "synthetic:3:0"), "name either pictures or videos, or --data"),
+        (("a.png", "--data", "synthetic:3:0"), "unrecognized arguments: a.png"),
         (("absent.png",), "absent.png: no such file"),
         (("photos", "--detector", "best"), "detector must be `haar`"),
         (("photos", "--uncertain", "much"), "uncertain must be a length"),

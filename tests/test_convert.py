@@ -10,15 +10,9 @@ import numpy as np
 import pytest
 
 from kdn.cli import main
-from kdn.data import (
-    Sample,
-    SyntheticFaces,
-    load_samples,
-    picture_names,
-    read_table,
-    tight_box,
-)
+from kdn.data import Sample, SyntheticFaces, load_samples, picture_names, tight_box
 from kdn.data.convert import convert
+from kdn.data.formats.table import read_table
 from kdn.data.images import image_size
 from kdn.data.markup import FACE68, Markup
 

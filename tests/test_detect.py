@@ -10,7 +10,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from kdn.data import read_ibug
+from kdn.data.formats.ibug import read_ibug
 from kdn.data.images import as_rgb
 from kdn.predict.detect import (
     Detection,

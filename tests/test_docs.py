@@ -7,13 +7,14 @@ import io
 import re
 import shlex
 import tomllib
+from argparse import ArgumentError
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
 
-from kdn.cli import build_parser
+from kdn.cli import COMMANDS, parse
 from kdn.evaluate import SCORES
 from kdn.predictions import COLUMNS
 from kdn.recipe import Recipe
@@ -24,10 +25,6 @@ PAGES = [
     *sorted((ROOT / "docs").glob("*.md")),
 ]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
-COMMANDS = (
-    *("train", "predict", "evaluate", "figures", "study", "export"),
-    *("calibrate", "convert", "check-data"),
-)
 
 _FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`([^`\n]+)`")
@@ -121,8 +118,8 @@ def test_commands_parse(
         if "--help" in arguments:
             continue
         try:
-            build_parser().parse_args(arguments)
-        except SystemExit:
+            parse(arguments)
+        except (ArgumentError, SystemExit):
             pytest.fail(f"{name_of(page)}: {command}\n{capsys.readouterr().err}")
 
 
@@ -137,7 +134,7 @@ def flags(capsys: pytest.CaptureFixture[str]) -> dict[str, set[str]]:
     known = {}
     for command in COMMANDS:
         with pytest.raises(SystemExit):
-            build_parser().parse_args([command, "--help"])
+            parse([command, "--help"])
         known[command] = set(re.findall(r"--[\w.-]+", capsys.readouterr().out))
     return known
 

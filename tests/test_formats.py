@@ -8,8 +8,9 @@ import pytest
 
 import kdn.data.formats
 from kdn.cli import main
-from kdn.data import load_samples, read_table, source_forms, source_markup, source_place
+from kdn.data import load_samples, source_forms, source_markup, source_place
 from kdn.data.formats.format import known_formats
+from kdn.data.formats.table import read_table
 from kdn.data.markup import Markup
 
 THREE = Markup(name="three", landmarks=3, flip=(1, 0, 2))

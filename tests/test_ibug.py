@@ -7,7 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
-from kdn.data import picture_names, read_ibug, read_pts
+from kdn.data import picture_names
+from kdn.data.formats.ibug import read_ibug
+from kdn.data.formats.pts import read_pts
 from kdn.data.markup import FACE68, Markup
 from kdn.data.sample import read_image
 

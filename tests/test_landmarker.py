@@ -255,7 +255,7 @@ def test_the_crop_is_the_one_that_was_trained_on(model):
         [sample], labels=PointLabels(model.markup), data=RECIPE.data, augment=None, seed=0
     )
     with torch.no_grad():
-        expected = model.model.density(data[0]["image"][None], mirror=True).mean[0]
+        expected = model.model.density(data[0]["image"][None], flip=True).mean[0]
     (face,) = model(sample.read(), [sample.bbox], again=False)
     matrix = data[0]["crop_to_image"].numpy()
     points = expected.double().numpy() @ matrix[:, :2].T + matrix[:, 2]

@@ -202,9 +202,9 @@ def test_a_checkpoint_needs_no_file_of_its_markup(tmp_path):
     save_model(tmp_path / "m.safetensors", model, {"epoch": 1})
     path.unlink()
     loaded, facts = load_model(tmp_path / "m.safetensors")
-    assert loaded.markup == MOUSE
+    assert loaded.labels.markup == MOUSE
     crops = torch.zeros(2, 3, 32, 48)
     torch.testing.assert_close(loaded.density(crops).mean, model.density(crops).mean)
-    assert loaded.density(crops, mirror=True).batch_shape == (2, 4)
+    assert loaded.density(crops, flip=True).batch_shape == (2, 4)
     save_model(tmp_path / "again.safetensors", loaded, facts)
-    assert load_model(tmp_path / "again.safetensors")[0].markup == MOUSE
+    assert load_model(tmp_path / "again.safetensors")[0].labels.markup == MOUSE

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from kdn.data import load_samples, picture_names, read_merl_rav
+from kdn.data import load_samples, picture_names
+from kdn.data.formats.merl_rav import read_merl_rav
 from kdn.data.markup import FACE68, Markup
 
 FIVE = Markup(name="five", landmarks=5, flip=(1, 0, 2, 4, 3))

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 import kdn
-from kdn.data import CropDataset, PointLabels, Sample, SyntheticFaces, read_ibug
-from kdn.models.model import LandmarkModel, build_model
+from kdn.data import CropDataset, Sample, SyntheticFaces
+from kdn.data.formats.ibug import read_ibug
+from kdn.models.model import Model, build_model
 from kdn.predict.columns import predict
 from kdn.predictions import AREA_LEVELS, Predictions
 from kdn.recipe import DataRecipe, HeadRecipe, NetworkRecipe, Recipe
@@ -25,7 +26,7 @@ HEADS = {
 }
 
 
-def model_of(head: str) -> LandmarkModel:
+def model_of(head: str) -> Model:
     recipe = Recipe(
         data=DataRecipe(height=32, width=64),
         network=NetworkRecipe(
@@ -53,10 +54,14 @@ def column(predictions: Predictions, name: str) -> np.ndarray:
     return values
 
 
-def crops_of(model: LandmarkModel, samples: list[Sample]) -> torch.Tensor:
+def crops_of(model: Model, samples: list[Sample]) -> torch.Tensor:
     """Return the crops that the network sees; that they show the right place, test_crop says."""
     dataset = CropDataset(
-        samples, labels=PointLabels(model.markup), data=model.recipe.data, augment=None, seed=0
+        samples,
+        labels=model.labels,
+        data=model.recipe.data,
+        augment=None,
+        seed=0,
     )
     return torch.stack([dataset[index]["image"] for index in range(len(samples))])
 

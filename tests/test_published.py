@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from kdn.cli import main
-from kdn.data import read_ibug
+from kdn.data.formats.ibug import read_ibug
 from kdn.evaluate import evaluate
 from kdn.predictions import (
     Predictions,

@@ -10,17 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from kdn.data import (
-    load_samples,
-    picture_names,
-    read_coco,
-    read_dlib,
-    read_fgnet,
-    read_table,
-    read_wflw,
-    source_forms,
-    source_markup,
-)
+from kdn.data import load_samples, picture_names, source_forms, source_markup
+from kdn.data.formats.coco import read_coco
+from kdn.data.formats.dlib import read_dlib
+from kdn.data.formats.fgnet import read_fgnet
+from kdn.data.formats.table import read_table
+from kdn.data.formats.wflw import read_wflw
 from kdn.data.markup import FACE68, XM2VTS68, Markup
 from labels_by_hand import picture, shape
 

@@ -14,7 +14,7 @@ from scipy import stats
 
 from kdn.evaluate import Resamples, evaluate, icc31, interval
 from kdn.grid import Grid
-from kdn.models.heads import GaussianValue
+from kdn.models.heads.gaussian import Gaussian
 from kdn.predict.value_columns import columns_of_values
 from kdn.predictions import (
     QUANTILES,
@@ -44,7 +44,7 @@ def drawn(*, width: float = 1.0, count: int = N, rounding: float = ROUNDING, see
     target[1::4, 1] = np.nan
     target[2] = np.nan
     said = width * true
-    head = GaussianValue(landmarks=2, grid=AXIS, rounding=rounding)
+    head = Gaussian(2, AXIS, rounding)
     log_scale = 6 * np.arctanh(np.log(said / (REACH / 4)) / 6)
     outputs = torch.from_numpy(np.concatenate([(mean - 50) / REACH, log_scale], axis=1))
     columns = columns_of_values(head, outputs, torch.from_numpy(target))

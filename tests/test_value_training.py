@@ -15,11 +15,13 @@ import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+from torch.utils.data import default_collate
 
 import kdn
 from kdn.cli import main
-from kdn.data import read_image
-from kdn.models.checkpoint import load_value_model
+from kdn.data import CropDataset, read_image
+from kdn.models.checkpoint import load_model
+from kdn.models.heads import rounded_log_prob
 from kdn.predictions import QUANTILES, read_predictions
 from kdn.recipe import Recipe
 from kdn.train import train
@@ -107,12 +109,12 @@ def test_what_a_run_leaves(run):
     assert list(log[0]) == columns
     assert [row["epoch"] for row in log] == [str(i) for i in range(1, 9)]
     assert float(log[-1]["loss"]) < float(log[0]["loss"]) - 0.5
-    model, facts = load_value_model(run / "last.safetensors")
-    assert model.names == ("glow", "bar")
+    model, facts = load_model(run / "last.safetensors")
+    assert model.labels.names == ("glow", "bar")
     assert facts["valid_mae"] == float(log[-1]["valid_mae"])
     assert facts["valid_nll"] == float(log[-1]["valid_nll"])
     best = min(log, key=lambda row: float(row["valid_crps"]))
-    assert load_value_model(run / "best.safetensors")[1]["epoch"] == int(best["epoch"])
+    assert load_model(run / "best.safetensors")[1]["epoch"] == int(best["epoch"])
 
 
 def test_validation_and_prediction_say_the_same(run, predicted):
@@ -279,6 +281,51 @@ def test_export_at_half_the_size(data, run, tmp_path):
     assert kdn.load_values(out).facts["epoch"] == kdn.load_values(best).facts["epoch"]
 
 
+def test_scalars_are_calibrated_as_landmarks_are(data, run, tmp_path, capsys):
+    """On the 24 held-out pictures, of which 16 have a bar; another 24 keep the promise."""
+    out = tmp_path / "calibrated.safetensors"
+    best = str(run / "best.safetensors")
+    assert main(["calibrate", "--model", best, "--out", str(out), "--quiet"]) == 0
+    printed = capsys.readouterr().out
+    assert "one crop: 24 samples, NLL " in printed
+    assert "averaged with the flipped crop: 24 samples, NLL " in printed
+    assert "nats per unit" in printed
+    model, metadata = load_model(out)
+    assert metadata["epoch"] == load_model(best)[1]["epoch"]
+    assert set(model.recalibrations) == {False, True}
+    for recalibration in model.recalibrations.values():
+        assert recalibration.facts["nll_adjusted"] <= recalibration.facts["nll"]
+        assert recalibration.levels is not None
+        known = ~np.isnan(recalibration.levels.levels)
+        assert known.sum(axis=0).tolist() == [24, 16]
+    table = draw(tmp_path / "c", 24, 5)
+    samples = model.labels.read([f"table:{table}"])
+    crops = CropDataset(samples, labels=model.labels, data=model.recipe.data, augment=None, seed=0)
+    inputs = default_collate([crops[i] for i in range(len(crops))])
+    valid = inputs["valid"]
+    for flip in (False, True):
+        with torch.no_grad():
+            raw = model.density(inputs["image"], flip=flip, adjusted=False)
+            density = model.density(inputs["image"], flip=flip)
+        recalibration = model.recalibration(flip)
+        # Of the recalibrated density: 1/25 and 1/17 are the steps of its levels.
+        levels = recalibration.hdr_level(density, inputs["target"])
+        steps = levels * torch.tensor([25.0, 17.0])
+        torch.testing.assert_close(steps, steps.round(), rtol=0, atol=1e-4)
+        share = (levels <= 0.8)[valid].float().mean()
+        assert 0.55 < float(share) < 0.99
+        before, after = (rounded_log_prob(d, inputs["target"], 1.0)[valid] for d in (raw, density))
+        assert not torch.equal(before, after)
+        assert abs(float((after - before).mean())) < 0.5
+    # The two looks at a picture are averaged, whichever of them is called the flipped one.
+    with torch.no_grad():
+        one, other = (
+            model.density(x, flip=True, adjusted=False).mean
+            for x in (inputs["image"], inputs["image"].flip(-1))
+        )
+    torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-3)
+
+
 def test_a_name_that_no_sample_has(data, tmp_path, capsys):
     command = ["train", "--recipe", str(data / "recipe.yaml"), "--out", str(tmp_path / "x")]
     assert main([*command, "--labels.names", "[age]", "--quiet"]) == 2
@@ -295,7 +342,6 @@ def test_a_name_that_no_sample_has(data, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        (["calibrate", "--model", "MODEL", "--out", "x.safetensors"], "gives values"),
         (["figures", "FILE", "--out", "figures"], "holds values; kdn evaluate"),
         (["predict", "one.png", "--model", "MODEL", "--abstain", "0.2"], "--abstain is for landm"),
         (["evaluate", "FILE", "--calibration"], "--calibration is for landmarks"),

@@ -12,13 +12,13 @@ import torch
 
 import kdn
 from kdn.cli import main
-from kdn.data import SyntheticFaces, crop_of_box, warp
+from kdn.data import PointLabels, SyntheticFaces, crop_of_box, warp
 from kdn.data.markup import FACE68
 from kdn.density import MappedDensity, MixtureDensity, ProductDensity
 from kdn.grid import Affine
 from kdn.models.checkpoint import save_model
-from kdn.models.heads import mirror_average, turned_back
-from kdn.models.model import LandmarkModel, build_model
+from kdn.models.heads import flip_average, turned_back
+from kdn.models.model import Model, build_model
 from kdn.models.recalibration import Adjustment, Recalibration
 from kdn.predict.ensemble import View, densities_of_views, views_of
 from kdn.predict.overlay import draw_faces
@@ -29,7 +29,7 @@ FACES = SyntheticFaces(2, seed=4, size=(130, 150))
 PICTURES, BOXES = [face.read() for face in FACES], [face.bbox for face in FACES]
 
 
-def model_of(seed: int, **head) -> LandmarkModel:
+def model_of(seed: int, **head) -> Model:
     recipe = Recipe(
         data=DataRecipe(height=32, width=48, context=0.8),
         network=NetworkRecipe(features=8, depth=1),
@@ -40,16 +40,16 @@ def model_of(seed: int, **head) -> LandmarkModel:
 
 
 @pytest.fixture(scope="module")
-def model() -> LandmarkModel:
+def model() -> Model:
     return model_of(0)
 
 
 @pytest.fixture(scope="module")
-def other() -> LandmarkModel:
+def other() -> Model:
     return model_of(1, learn_bandwidth="landmark")
 
 
-def crops_of(model: LandmarkModel, maps: list[Affine]) -> torch.Tensor:
+def crops_of(model: Model, maps: list[Affine]) -> torch.Tensor:
     size = {"height": model.recipe.data.height, "width": model.recipe.data.width}
     crops = [warp(p, a, **size) for p, a in zip(PICTURES, maps, strict=True)]
     return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)
@@ -105,7 +105,7 @@ def test_turned_back_is_half_of_the_average(model):
     with torch.no_grad():
         crops = crops_of(model, [View().crop_to_image(b, model.recipe.data) for b in BOXES])
         one, mirrored = model.density(crops), model.density(crops.flip(-1))
-        average = mirror_average(one, mirrored, FACE68.flip)
+        average = flip_average(one, mirrored, FACE68.flip)
         back = turned_back(mirrored, FACE68.flip)
         mixed = MixtureDensity([one, back], (1.0, 1.0))
         points = 30 * torch.rand(5, 2, 68, 2, generator=torch.Generator().manual_seed(0))
@@ -210,9 +210,9 @@ def test_the_command_combines(checkpoints, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["x.png", "--combine", "sum"], "combine must be one of mixture, product, got 'sum'"),
+        (["x.png", "--combine", "sum"], "argument --combine: invalid choice: 'sum'"),
         (["x.png", "--views", "0"], "views must have scales above 0"),
-        (["--data", "synthetic:2:0", "--views", "1", "0.9"], "are for pictures and videos"),
+        (["--data", "synthetic:2:0", "--views", "1", "0.9"], "--views is not for --data"),
     ],
 )
 def test_bad_arguments(flags, said, checkpoints, capsys):
@@ -222,7 +222,7 @@ def test_bad_arguments(flags, said, checkpoints, capsys):
 
 def test_models_must_have_one_markup(model, other):
     named = model_of(2)
-    named.markup = replace(FACE68, name="other")
+    named.labels = PointLabels(replace(FACE68, name="other"))
     with pytest.raises(ValueError, match="model must be of one mark-up, got face68, other"):
         Landmarker(model, others=[named])
     with pytest.raises(ValueError, match="at least one"):

@@ -6,13 +6,12 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-from kdn.cli.command import Command
-
-__all__ = ["CONVERT"]
+__all__ = ["convert"]
 
 
-def _convert(
+def convert(
     sources: list[str],
+    *,
     out: str,
     markup: str | None = None,
     boxes: Literal["file", "landmarks"] = "file",
@@ -22,7 +21,8 @@ def _convert(
     """Write labelled data in another format.
 
     Args:
-        sources: Labelled data.
+        sources: Labelled data: a folder of pictures with .pts files, wflw:LIST, coco:FILE.json
+            and so on; docs/formats.md lists all.
         out: FILE.csv, FILE.parquet, FILE.json (COCO keypoints), FILE.xml (dlib), a folder for .pts
             files, or merl_rav:FOLDER for .pts files that say what is hidden.
         markup: Mark-up of the landmarks, a name or a YAML file; the data set's own by default.
@@ -69,22 +69,3 @@ def _convert(
     for problem in problems:
         print(f"left out: {problem}", file=sys.stderr)
     return 1 if problems else 0
-
-
-CONVERT = Command(
-    _convert,
-    "write labelled data in another format",
-    {
-        "sources": {
-            "nargs": "+",
-            "help": "Labelled data: a folder of pictures with .pts files, wflw:LIST, "
-            "coco:FILE.json and so on; docs/formats.md lists all.",
-        },
-        "--labels-only": {
-            "dest": "labels_only",
-            "action": "store_true",
-            "help": "Convert faces whose pictures are not there, too.",
-        },
-    },
-)
-"""The command as the parser of `kdn` takes it in."""

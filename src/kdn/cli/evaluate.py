@@ -7,24 +7,24 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from kdn.cli.command import Command
 from kdn.data.formats.sources import load_samples, source_markup
 from kdn.data.markup import FACE68
 from kdn.data.paths import replacing
 from kdn.data.split import join_samples
-from kdn.evaluate import Diagnosis, diagnose, evaluate
+from kdn.evaluate import Diagnosis, diagnose, scoring
 from kdn.predictions import Predictions, Targets, add_labels, read_any, write_predictions
 from kdn.predictions.labels import offset_note
 
-__all__ = ["EVALUATE"]
+__all__ = ["evaluate"]
 
 
-def _evaluate(
+def evaluate(
     predictions: Path,
+    *,
     labels: list[str] | None = None,
     first_pixel: float | None = None,
     out: Path | None = None,
-    json_file: Path | None = None,
+    json_: Path | None = None,
     table: Path | None = None,
     decoder: str | None = None,
     bootstrap: int = 1000,
@@ -45,7 +45,7 @@ def _evaluate(
         first_pixel: Coordinate of the first pixel's centre in the CSV, JSON or .pts files: 0, 1 or
             0.5; 1 in .pts files and 0 in others if left out.
         out: Write the predictions with their labels to this file.
-        json_file: Write the scores here too, as JSON.
+        json_: Write the scores here too, as JSON.
         table: Write the table here too.
         decoder: Score the prediction of this decoder's column instead.
         bootstrap: Resamples of the 95 % intervals; 0 for none.
@@ -63,7 +63,9 @@ def _evaluate(
     try:
         if decoder is not None:
             record = _decoded(record, decoder)
-        result = evaluate(record, bootstrap=bootstrap, seed=seed, within=within, at_least=at_least)
+        result = scoring.evaluate(
+            record, bootstrap=bootstrap, seed=seed, within=within, at_least=at_least
+        )
         diagnosis = None
         if calibration or by is not None or figure is not None:
             diagnosis = diagnose(record, by=by, bootstrap=bootstrap, seed=seed)
@@ -74,16 +76,11 @@ def _evaluate(
     result = replace(result, notes=(*notes, *result.notes))
     text, scores = result.as_table(), result.as_json()
     if diagnosis is not None:
-        text, scores = (
-            f"{text}\n{diagnosis.as_table()}",
-            {
-                **scores,
-                "calibration": diagnosis.as_json(),
-            },
-        )
+        text = f"{text}\n{diagnosis.as_table()}"
+        scores = {**scores, "calibration": diagnosis.as_json()}
     if figure is not None and diagnosis is not None:
         _draw(diagnosis, figure)
-    for path, content in ((table, text), (json_file, json.dumps(scores, indent=2))):
+    for path, content in ((table, text), (json_, json.dumps(scores, indent=2))):
         if path is not None:
             with replacing(path) as temporary:
                 temporary.write_text(content + "\n", encoding="utf-8")
@@ -133,43 +130,3 @@ def _draw(diagnosis: Diagnosis, path: Path) -> None:
         kind = path.suffix.lstrip(".").lower() or "png"
         drawn = calibration_figure(diagnosis)
         drawn.savefig(temporary, format=kind, dpi=200, facecolor="white")
-
-
-EVALUATE = Command(
-    _evaluate,
-    "score predictions against their labels",
-    {
-        "predictions": {
-            "type": Path,
-            "help": "A Parquet file, a CSV file of scalars, or with --labels also a CSV or JSON "
-            "file of landmarks or a folder of .pts files from another system.",
-        },
-        "--labels": {
-            "nargs": "+",
-            "help": "Folders of pictures with .pts files, or other sources of labelled data; for "
-            "predictions without labels.",
-        },
-        "--first-pixel": {
-            "dest": "first_pixel",
-            "type": float,
-            "help": "Coordinate of the first pixel's centre in the CSV, JSON or .pts files: 0, 1, "
-            "or 0.5 (default: 1 in .pts files, 0 in others).",
-        },
-        "--json": {
-            "dest": "json_file",
-            "type": Path,
-            "help": "Write the scores here too, as JSON.",
-        },
-        "--at-least": {
-            "dest": "at_least",
-            "type": float,
-            "help": "Of scalars, score by F1 which are this or more.",
-        },
-        "--calibration": {
-            "action": "store_true",
-            "help": "Say too whether the densities are calibrated, for all labels, by group and by "
-            "label.",
-        },
-    },
-)
-"""The command as the parser of `kdn` takes it in."""

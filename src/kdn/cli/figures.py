@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kdn.cli.command import Command
 from kdn.predictions import maps_path, read_maps, read_predictions
 
-__all__ = ["FIGURES"]
+__all__ = ["figures"]
 
 
-def _figures(predictions: list[Path], out: Path) -> int:
+def figures(predictions: list[Path], *, out: Path) -> int:
     """Draw error curves, uncertainty against error, reliability and heatmaps.
 
     Args:
@@ -27,17 +26,3 @@ def _figures(predictions: list[Path], out: Path) -> int:
     for path in write_figures(named, out, maps=maps or None):
         print(path)
     return 0
-
-
-FIGURES = Command(
-    _figures,
-    "draw error curves, reliability and heatmaps",
-    {
-        "predictions": {
-            "type": Path,
-            "nargs": "+",
-            "help": "Files of predictions with labels, one a system.",
-        },
-    },
-)
-"""The command as the parser of `kdn` takes it in."""

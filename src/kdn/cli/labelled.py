@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tqdm import tqdm
 
-from kdn.data import attribute_columns, join_samples, load_samples
+from kdn.data import attribute_columns
 from kdn.predict.columns import predict
 from kdn.predict.predictor import Landmarker
 from kdn.predictions import maps_path, write_maps, write_predictions
@@ -25,15 +26,13 @@ class Labelled:
     batch: int
     maps: int
 
-    def predict(self, landmarker: Landmarker, name: str, out: list[str]) -> int:
+    def predict(self, landmarker: Landmarker, name: str, out: Sequence[str]) -> int:
         """Write the predictions to a Parquet file with labels."""
         if len(out) != 1 or not out[0].endswith(".parquet"):
-            raise ValueError(f"out must name one .parquet file for --data, got {out}")
+            raise ValueError(f"out must name one .parquet file for --data, got {list(out)}")
         target, model = Path(out[0]), landmarker.model
         problems: list[str] = []
-        samples = join_samples(
-            [load_samples(source, model.markup, problems=problems) for source in self.sources]
-        )
+        samples = model.labels.read(self.sources, problems)
         if not len(samples):
             raise ValueError("\n".join(["no labelled face can be used", *problems[:10]]))
         with tqdm(total=len(samples), unit="face", disable=None) as bar:

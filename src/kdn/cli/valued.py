@@ -45,7 +45,7 @@ class Valued:
     estimator: Estimator
     decoder: str
     batch: int
-    out: list[str]
+    out: Sequence[str]
 
     def __post_init__(self) -> None:
         for target in self.out:  # before hours of work

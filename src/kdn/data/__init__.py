@@ -9,20 +9,8 @@ from kdn.data.augment import (
 )
 from kdn.data.crop import crop_of_box, warp
 from kdn.data.dataset import CropDataset, init_worker, read_batches
-from kdn.data.formats.coco import read_coco
-from kdn.data.formats.cofw import CofwFaces, read_cofw, read_cofw68
-from kdn.data.formats.disfa import DISFA_UNITS, read_disfa
-from kdn.data.formats.dlib import read_dlib
-from kdn.data.formats.fgnet import read_fgnet
-from kdn.data.formats.fitted import read_300wlp, read_aflw2000
 from kdn.data.formats.format import Format
-from kdn.data.formats.ibug import read_ibug
-from kdn.data.formats.merl_rav import read_merl_rav
-from kdn.data.formats.pts import read_pts
 from kdn.data.formats.sources import load_samples, source_forms, source_markup, source_place
-from kdn.data.formats.table import read_table
-from kdn.data.formats.utkface import read_utkface
-from kdn.data.formats.wflw import read_wflw
 from kdn.data.framing import Framing
 from kdn.data.held_out import held_out_samples, training_and_validation
 from kdn.data.labels import (
@@ -37,17 +25,13 @@ from kdn.data.sample import Sample, attribute_columns, read_image, tight_box
 from kdn.data.split import Selection, join_samples, picture_names, split_by_picture
 from kdn.data.synthetic.expressions import SyntheticExpressions
 from kdn.data.synthetic.faces import SyntheticFaces
-from kdn.data.synthetic.occluders import Occluded
 
 __all__ = [
-    "DISFA_UNITS",
     "Augmentation",
-    "CofwFaces",
     "CropDataset",
     "Format",
     "Framing",
     "Labels",
-    "Occluded",
     "PointLabels",
     "Sample",
     "ScalarLabels",
@@ -67,22 +51,8 @@ __all__ = [
     "load_samples",
     "occluded",
     "picture_names",
-    "read_300wlp",
-    "read_aflw2000",
     "read_batches",
-    "read_coco",
-    "read_cofw",
-    "read_cofw68",
-    "read_disfa",
-    "read_dlib",
-    "read_fgnet",
-    "read_ibug",
     "read_image",
-    "read_merl_rav",
-    "read_pts",
-    "read_table",
-    "read_utkface",
-    "read_wflw",
     "sample_scalars",
     "source_forms",
     "source_markup",

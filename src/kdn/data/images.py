@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import re
 import warnings
 from collections.abc import Callable, Iterator
@@ -12,9 +13,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 from jaxtyping import Shaped, UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 
-__all__ = ["BACKGROUND", "PICTURE_SUFFIXES", "as_rgb", "image_size", "read_image"]
+from kdn.data.paths import replacing
+
+__all__ = ["BACKGROUND", "PICTURE_SUFFIXES", "as_rgb", "image_size", "read_image", "write_image"]
 
 BACKGROUND = 255
 """What shows through transparent parts of a picture: this value in all three colours, white."""
@@ -29,6 +32,7 @@ Rgb = UInt8[np.ndarray, "height width 3"]
 
 # What each orientation of EXIF asks for, to be shown upright.
 _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    1: lambda image: image,
     2: lambda image: image[:, ::-1],
     3: lambda image: image[::-1, ::-1],
     4: lambda image: image[::-1],
@@ -38,8 +42,6 @@ _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     8: lambda image: np.rot90(image),
 }
 _ORIENTATION = 0x0112
-_TIFF = (b"II*\0", b"MM\0*")
-_PNG = b"\x89PNG\r\n\x1a\n"
 # A marker of a JPEG file: not a byte 255 of the data (followed by 0), a restart or a filler.
 _JPEG_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _SCAN, _END = 0xDA, 0xD9
@@ -74,9 +76,13 @@ def as_rgb(image: str | Path | Image.Image | Shaped[np.ndarray, "..."]) -> Rgb:
     """
     if isinstance(image, str | Path):
         return read_image(Path(image))
-    if isinstance(image, Image.Image):
-        return _of_pil(image)
-    return _of_array(image)
+    if not isinstance(image, Image.Image):
+        return _of_array(image)
+    try:
+        return _of_array(_of_pil(image))
+    except ValueError as error:
+        name = getattr(image, "filename", "")
+        raise ValueError(f"{name}: {error}" if name else str(error)) from None
 
 
 def read_image(path: Path) -> Rgb:
@@ -84,8 +90,8 @@ def read_image(path: Path) -> Rgb:
 
     Grey, palette, 16-bit, CMYK and transparent pictures become RGB as in `as_rgb`; of an animation
     the first frame counts. The content decides what a file is, not its name: JPEG, PNG, WebP,
-    GIF, TIFF, BMP, JPEG 2000 and whatever else the installed OpenCV decodes. Its limit is 2³⁰
-    pixels.
+    GIF, TIFF, BMP, JPEG 2000 and whatever else the installed Pillow or OpenCV decodes. The limit
+    is 2³⁰ pixels.
 
     A file that ends within the picture is an error; errors within the compressed data of a JPEG
     file are not seen, and show as grey or shifted blocks.
@@ -103,11 +109,8 @@ def read_image(path: Path) -> Rgb:
         raise ValueError(f"{path}: the file is empty")
     if _ends_early(data):
         raise ValueError(f"{path}: the file ends within the picture")
-    image = _decoded(data)
-    if image is None:
-        raise ValueError(f"{path}: not a picture that can be decoded")
     try:
-        return _of_array(image)
+        return _of_array(_decoded(data))
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
@@ -121,47 +124,88 @@ def image_size(path: Path) -> tuple[int, int]:
         FileNotFoundError: If there is no such file.
         ValueError: If the file does not hold a picture.
     """
-    if path.is_file():
-        with warnings.catch_warnings(), contextlib.suppress(Exception):  # Pillow's own are many
-            warnings.simplefilter("ignore")
-            with Image.open(path) as image:
-                width, height = image.size
-                # Pillow decodes a PNG file to look for a tag behind its pixels.
-                png = image.format == "PNG"
-                tag = _orientation(path.read_bytes()) if png else image.getexif().get(_ORIENTATION)
-                turned = tag in (5, 6, 7, 8)
-                return (width, height) if turned else (height, width)
-    height, width = read_image(path).shape[:2]
-    return height, width
+    image = _opened(path) if path.is_file() else None
+    if image is None:
+        height, width = read_image(path).shape[:2]
+        return height, width
+    with image:
+        width, height = image.size
+        # Pillow decodes a PNG file to look for a tag behind its pixels, where hardly any has one.
+        bare = image.format == "PNG" and b"eXIf" not in path.read_bytes()
+        turned = not bare and _orientation(image) >= 5
+        return (width, height) if turned else (height, width)
 
 
-def _decoded(data: bytes) -> np.ndarray | None:
-    """Return what a file holds, upright, in RGB order, of its own depth; None if it cannot be."""
+def write_image(path: Path, rgb: Rgb) -> None:
+    """Write a picture, whole or not at all, in the format of its ending; PNG loses nothing.
+
+    Raises:
+        ValueError: If there is no such format.
+    """
+    try:
+        data = cv2.imencode(path.suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1]
+    except cv2.error:
+        raise ValueError(f"{path}: cannot be encoded as {path.suffix}") from None
+    with replacing(path) as temporary:
+        temporary.write_bytes(data.tobytes())
+
+
+def _opened(file: Path | io.BytesIO) -> Image.Image | None:
+    """Return what Pillow knows of a file before it decodes it; None if it takes it for none."""
+    with warnings.catch_warnings(), contextlib.suppress(Exception):  # its own are many
+        warnings.simplefilter("ignore")
+        return Image.open(file)
+    return None
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return the orientation that a picture's tags ask for, 1 if they say nothing."""
+    if image.format == "TIFF":  # which Pillow turns by itself, as OpenCV does
+        return 1
+    with contextlib.suppress(Exception):  # a tag that is none; the picture is none the worse
+        tag = image.getexif().get(_ORIENTATION)
+        return tag if tag in _UPRIGHT else 1
+    return 1
+
+
+def _decoded(data: bytes) -> np.ndarray:
+    """Return what a file holds, upright, in RGB order, of its own depth.
+
+    Raises:
+        ValueError: If it cannot be decoded, or ends too early.
+    """
+    image = _opened(io.BytesIO(data))
     jpeg = data[:2] == b"\xff\xd8"
-    # The flags for colour drop alpha and the lower bits, `IMREAD_UNCHANGED` keeps them and leaves
-    # the picture as it lies. A JPEG file has neither.
-    flags = cv2.IMREAD_COLOR_RGB if jpeg else cv2.IMREAD_UNCHANGED
+    if image is not None and not jpeg:
+        # Pillow cuts 16 bits of colour to 8.
+        deep = image.mode[0] != "I" and ";16" in str(getattr(image, "tile", ""))
+        array = _of_pil(image)
+        if not deep:
+            return array
+    array = _of_opencv(data, jpeg)
+    return array if image is None else _upright(array, _orientation(image))
+
+
+def _of_opencv(data: bytes, jpeg: bool) -> np.ndarray:
+    """Return what OpenCV decodes, as it lies, in RGB order."""
+    # The flags for colour drop alpha and the lower bits, which a JPEG file has not.
+    colour = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
     with _silent():
         try:
+            flags = colour if jpeg else cv2.IMREAD_UNCHANGED
             image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
         except cv2.error:  # larger than OpenCV's limit
-            return None
-    if image is None or jpeg:
+            image = None
+    if image is None:
+        raise ValueError("not a picture that can be decoded")
+    if jpeg or image.shape[2:] not in ((3,), (4,)):
         return image
-    image = np.ascontiguousarray(_UPRIGHT.get(_orientation(data), _as_it_is)(image))
-    if image.ndim == 3 and image.shape[2] in (3, 4):
-        swap = cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
-        image = cv2.cvtColor(image, swap)
-    if data[:4] in _TIFF and image.dtype == np.uint8 and image.shape[2:] == (4,):
-        # libtiff has multiplied the colours of such files by alpha already.
-        clear = cv2.cvtColor(255 - image[:, :, 3], cv2.COLOR_GRAY2RGB)
-        return cv2.scaleAdd(clear, BACKGROUND / 255, np.ascontiguousarray(image[:, :, :3]))
-    return image
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB if image.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
 
 
-def _as_it_is(image: np.ndarray) -> np.ndarray:
-    """Return the picture that lies upright."""
-    return image
+def _upright(image: np.ndarray, orientation: int) -> np.ndarray:
+    """Return a picture as its orientation asks for."""
+    return np.ascontiguousarray(_UPRIGHT[orientation](image))
 
 
 @contextmanager
@@ -176,13 +220,11 @@ def _silent() -> Iterator[None]:
 
 
 def _ends_early(data: bytes) -> bool:
-    """Return True if a JPEG or PNG file breaks off.
+    """Return True if a JPEG file breaks off, of which OpenCV would fill the rest with grey.
 
-    OpenCV fills the rest of a JPEG picture with grey. Cameras and telephones append data of their
-    own after the end (films even), so the markers are followed from the start on.
+    Cameras and telephones append data of their own after the end (films even), so the markers are
+    followed from the start on.
     """
-    if data.startswith(_PNG):
-        return all(kind != b"IEND" for kind, _ in _chunks(data))
     if data[:2] != b"\xff\xd8":
         return False
     position, scanned = 2, False
@@ -195,60 +237,27 @@ def _ends_early(data: bytes) -> bool:
     return scanned  # without a scan there was no picture to end within
 
 
-def _orientation(data: bytes) -> int:
-    """Return the EXIF orientation of a PNG or WebP file, 1 if it has none.
+def _of_pil(image: Image.Image) -> np.ndarray:
+    """Return a PIL image upright, of its own depth, in RGB order.
 
-    OpenCV turns TIFF pictures by itself, and those of other formats have no such tag.
+    Raises:
+        ValueError: If its file is broken, or its values are no 16 bits.
     """
-    if not data.startswith(_PNG) and (data[:4], data[8:12]) != (b"RIFF", b"WEBP"):
-        return 1
-    found = next((block for kind, block in _chunks(data) if kind in (b"eXIf", b"EXIF")), b"")
-    exif = Image.Exif()
     try:
-        exif.load(found)
-    except Exception:  # a block that is no EXIF; the picture is none the worse
-        return 1
-    return exif.get(_ORIENTATION, 1)
-
-
-def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield kind and content of each whole chunk of a PNG or WebP file."""
-    png = data.startswith(_PNG)
-    position = 8 if png else 12
-    while position + 8 <= len(data):
-        first, second = data[position : position + 4], data[position + 4 : position + 8]
-        kind, size = (second, first) if png else (first, second)
-        length = int.from_bytes(size, "big" if png else "little")
-        begin, end = position + 8, position + 8 + length
-        # PNG has four bytes of checksum after the content, WebP fills up to an even size.
-        position = end + (4 if png else length % 2)
-        if position > len(data):
-            return
-        yield kind, data[begin:end]
-
-
-def _of_pil(image: Image.Image) -> Rgb:
-    """Return a PIL image as 8-bit RGB, upright."""
-    name = getattr(image, "filename", "") or "image"
-    try:
-        image = ImageOps.exif_transpose(image)
-    except (OSError, SyntaxError) as error:  # PIL reads a file only now
-        raise ValueError(f"{name}: not a picture that can be decoded ({error})") from None
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        return _of_array(_of_integers(np.asarray(image), name))
-    if image.mode == "F":
-        return _of_array(np.asarray(image))
-    clear = image.has_transparency_data
-    return _of_array(np.asarray(image.convert("RGBA" if clear else "RGB")))
-
-
-def _of_integers(values: np.ndarray, name: str) -> np.ndarray:
-    """Return 16-bit values, which PIL may hold in 32 bits."""
-    if values.min() < 0 or values.max() > 65535:
-        raise ValueError(
-            f"{name}: values must lie in 0 to 65535, got {values.min()} to {values.max()}"
-        )
-    return values.astype(np.uint16)
+        image.load()
+    except Exception as error:  # PIL reads a file only now, and raises what it runs into
+        why = "the file ends within the picture" if "truncated" in str(error) else str(error)
+        raise ValueError(f"not a picture that can be decoded ({why})") from None
+    if image.mode[0] == "I":
+        array = np.asarray(image)
+        if array.min() < 0 or array.max() > 65535:
+            raise ValueError(f"values must lie in 0 to 65535, got {array.min()} to {array.max()}")
+        array = array.astype(np.uint16)
+    elif image.mode == "F":
+        array = np.asarray(image)
+    else:
+        array = np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
+    return _upright(array, _orientation(image))
 
 
 def _of_array(image: np.ndarray) -> Rgb:

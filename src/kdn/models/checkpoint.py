@@ -7,41 +7,33 @@ written beside their name and moved into place, so that a file is whole or absen
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from kdn.data.markup import facts_of_markup, markup_of_facts
+from kdn.data import labels_of
+from kdn.data.markup import markup_of_facts
 from kdn.data.paths import replacing
 from kdn.models import MODELS, model_path
-from kdn.models.model import LandmarkModel, build_model
-from kdn.models.picture_model import PictureModel
+from kdn.models.model import Model, build_model
 from kdn.models.recalibration import Recalibration
-from kdn.models.value_model import ValueModel, build_value_model
 from kdn.recipe import Recipe
 
-__all__ = [
-    "TrainingState",
-    "load_model",
-    "load_saved",
-    "load_value_model",
-    "read_state",
-    "save_model",
-    "write_state",
-]
-
-Model = TypeVar("Model", bound=PictureModel)
+__all__ = ["TrainingState", "load_model", "read_state", "save_model", "write_state"]
 
 _FORMAT = 1
 _RECALIBRATED = {False: "recalibration.plain.", True: "recalibration.mirrored."}
 """What the names of a recalibration's tensors begin with, in a model's file."""
+
+_OF_THE_MODEL = ("format", "labels", "markup_content", "recalibration", "recipe")
+"""Metadata that a model itself says."""
 
 
 @dataclass(frozen=True)
@@ -58,17 +50,18 @@ class TrainingState:
 
 
 def save_model(
-    path: str | Path, model: PictureModel, facts: dict[str, Any], *, half: bool = False
+    path: str | Path, model: Model, metadata: dict[str, Any], *, half: bool = False
 ) -> None:
-    """Write the weights of a model with its recipe and facts about them (epoch, scores).
+    """Write a model: its weights, recipe, labels and recalibrations, and facts about them.
 
-    Its recalibrations, if it has any, are written too, and never rounded.
-    A mark-up that is not one of the package is stored too, so that its YAML file is not needed.
+    Recalibrations are never rounded. A mark-up that is not one of the package is stored too, so
+    that its YAML file is not needed.
 
     Args:
         path: File to write; replaced at once if it exists.
         model: What is saved.
-        facts: Plain values, stored as JSON.
+        metadata: Facts such as the epoch, scores and a licence: plain values, stored as JSON. What
+            `load_model` gave can be given back.
         half: Round the weights to float16, for half the size.
 
     Raises:
@@ -77,66 +70,49 @@ def save_model(
     tensors = model.state_dict()
     if half:
         tensors = {name: _halved(name, tensor) for name, tensor in tensors.items()}
-    own = ("recalibration", "markup_content")
-    facts = {name: value for name, value in facts.items() if name not in own}
-    if isinstance(model, LandmarkModel):
-        more, said = _beside_landmarks(model)
-        tensors, facts = tensors | more, facts | said
-    _write(Path(path), tensors, {**facts, "recipe": model.recipe.as_dict()})
+    stored = {name: value for name, value in metadata.items() if name not in _OF_THE_MODEL}
+    recalibrations = {}
+    for flip, recalibration in model.recalibrations.items():
+        prefix = _RECALIBRATED[flip]
+        tensors |= {prefix + name: tensor for name, tensor in recalibration.tensors().items()}
+        recalibrations[prefix] = dict(recalibration.facts)
+    if recalibrations:
+        stored["recalibration"] = recalibrations
+    stored |= {"recipe": model.recipe.as_dict(), "labels": model.labels.metadata()}
+    _write(Path(path), tensors, stored)
 
 
-def load_saved(model: str | Path) -> tuple[LandmarkModel | ValueModel, dict[str, Any]]:
-    """Return a saved model, in evaluation mode on the CPU, and the facts stored with it.
+def load_model(model: str | Path, *, trust: Sequence[str] = ()) -> tuple[Model, dict[str, Any]]:
+    """Return a saved model, in evaluation mode on the CPU, and the metadata stored with it.
 
     Weights are float32, whatever the file holds.
 
     Args:
         model: A file that `kdn train` or `kdn export` wrote, or the name of a packaged model.
+        trust: Packages whose code the file may run, by their names. A file that names classes
+            outside `kdn` runs none of their code unless their package is among these.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is not such a checkpoint; the message names it and says why.
+        ValueError: If the file is not such a checkpoint, or names code that is not trusted; the
+            message names it and says why.
     """
-    path, tensors, facts, recipe = _model_parts(model)
+    path, tensors, metadata, recipe = _read_model(model)
+    _require_trust(path, recipe, trust)
     with _its_recipe(path):
-        if recipe.labels.names:
-            loaded = build_value_model(recipe)
-        else:
-            stored = markup_of_facts(facts) if "markup_content" in facts else None
-            loaded = build_model(recipe, stored)
+        content = metadata.get("labels", metadata)  # files before 0.1 have it at the top
+        markup = markup_of_facts(content) if "markup_content" in content else None
+        loaded = build_model(recipe, labels_of(recipe, markup))
     try:
-        if isinstance(loaded, LandmarkModel):
-            loaded.recalibrations = _recalibrations(tensors, facts.get("recalibration", {}))
+        stored = metadata.get("recalibration", {})
+        loaded.recalibrations = _recalibrations(tensors, stored)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: its recalibration cannot be used ({error!r})") from error
-    return _filled(path, loaded, tensors), facts
-
-
-def load_model(model: str | Path) -> tuple[LandmarkModel, dict[str, Any]]:
-    """Return a saved model of landmarks, as `load_saved` does.
-
-    Raises:
-        ValueError: Also if it is one of values.
-    """
-    loaded, facts = load_saved(model)
-    if isinstance(loaded, ValueModel):
-        said = ", ".join(loaded.names)
-        raise ValueError(
-            f"{model_path(model)}: gives values ({said}), not landmarks; kdn.load_values takes it"
-        )
-    return loaded, facts
-
-
-def load_value_model(model: str | Path) -> tuple[ValueModel, dict[str, Any]]:
-    """Return a saved model of values, as `load_saved` does.
-
-    Raises:
-        ValueError: Also if it is one of landmarks.
-    """
-    loaded, facts = load_saved(model)
-    if isinstance(loaded, LandmarkModel):
-        raise ValueError(f"{model_path(model)}: gives landmarks, not values; kdn.load takes it")
-    return loaded, facts
+    try:
+        loaded.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise ValueError(f"{path}: the weights do not fit the recipe ({error})") from error
+    return loaded.eval(), metadata
 
 
 def write_state(path: Path, state: TrainingState) -> None:
@@ -154,21 +130,8 @@ def read_state(path: Path) -> TrainingState:
     return TrainingState(*_read(path))
 
 
-def _beside_landmarks(model: LandmarkModel) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the tensors and facts of a landmark model's recalibrations and own mark-up."""
-    tensors: dict[str, Tensor] = {}
-    stored = {}
-    for mirror, found in model.recalibrations.items():
-        prefix = _RECALIBRATED[mirror]
-        tensors |= {prefix + name: tensor for name, tensor in found.tensors().items()}
-        stored[prefix] = dict(found.facts)
-    facts: dict[str, Any] = {"recalibration": stored} if stored else {}
-    own = facts_of_markup(model.markup)
-    return tensors, facts | (own if "markup_content" in own else {})
-
-
-def _model_parts(model: str | Path) -> tuple[Path, dict[str, Tensor], dict[str, Any], Recipe]:
-    """Return the file of a model, its tensors and facts, and its recipe."""
+def _read_model(model: str | Path) -> tuple[Path, dict[str, Tensor], dict[str, Any], Recipe]:
+    """Return the file of a model, its tensors and metadata, and its recipe."""
     path = model_path(model)
     try:
         tensors, facts = _read(path)
@@ -194,23 +157,25 @@ def _its_recipe(path: Path) -> Iterator[None]:
         raise ValueError(f"{path}: its recipe cannot be used ({error!r})") from error
 
 
-def _filled(path: Path, model: Model, tensors: dict[str, Tensor]) -> Model:
-    """Return a model with the weights of a file, in evaluation mode."""
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise ValueError(f"{path}: the weights do not fit the recipe ({error})") from error
-    return model.eval()
+def _require_trust(path: Path, recipe: Recipe, trust: Sequence[str]) -> None:
+    """Raise if a recipe names code outside `kdn` whose package is not trusted."""
+    for name in (recipe.network.name, recipe.head.name):
+        package = name.partition(":")[0].split(".")[0]
+        if ":" in name and package not in ("kdn", *trust):
+            raise ValueError(
+                f"{path}: needs the code of {name}; if you trust it, name its package by "
+                f"trust=({package!r},) or --trust {package}"
+            )
 
 
 def _recalibrations(tensors: dict[str, Tensor], facts: dict[str, Any]) -> dict[bool, Recalibration]:
     """Return the recalibrations of a file, taking their tensors out of those of the model."""
     result = {}
-    for mirror, prefix in _RECALIBRATED.items():
-        own = [name for name in tensors if name.startswith(prefix)]
-        if own or prefix in facts:
-            parts = {name.removeprefix(prefix): tensors.pop(name) for name in own}
-            result[mirror] = Recalibration.of_tensors(parts, facts[prefix])
+    for flip, prefix in _RECALIBRATED.items():
+        names = [name for name in tensors if name.startswith(prefix)]
+        if names or prefix in facts:
+            numbers = {name.removeprefix(prefix): tensors.pop(name) for name in names}
+            result[flip] = Recalibration.of_tensors(numbers, facts[prefix])
     return result
 
 

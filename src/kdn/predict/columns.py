@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from kdn.data import CropDataset, PointLabels, Sample, read_batches
+from kdn.data import CropDataset, Sample, read_batches
 from kdn.data.markup import facts_of_markup
 from kdn.density import GaussianDensity, KernelDensity, MappedDensity
 from kdn.grid import Affine, Grid
 from kdn.models.heads import Head
-from kdn.models.model import LandmarkModel
+from kdn.models.model import Model
 from kdn.models.recalibration import Recalibration
 from kdn.predictions import AREA_LEVELS, Maps, Predictions, decoders_of
 
@@ -30,7 +30,7 @@ _DECODERS = decoders_of("points")
 
 
 def predict(
-    model: LandmarkModel,
+    model: Model,
     samples: Sequence[Sample],
     *,
     decoder: str = "default",
@@ -70,7 +70,7 @@ def predict(
             f"decoder must be default or one of {', '.join(_DECODERS)}, got {decoder!r}"
         )
     dataset = CropDataset(
-        samples, labels=PointLabels(model.markup), data=model.recipe.data, augment=None, seed=0
+        samples, labels=model.labels, data=model.recipe.data, augment=None, seed=0
     )
     rows: list[dict[str, np.ndarray]] = []
     names: list[tuple[str, str, tuple[float, ...]]] = []
@@ -80,7 +80,7 @@ def predict(
         inputs = default_collate(items)
         with torch.no_grad():  # in inference mode a density keeps nothing that it computed
             crops = inputs["image"].to(model.mean.device)
-            found = model.density(crops, mirror=mirror, adjusted=False)
+            found = model.density(crops, flip=mirror, adjusted=False)
             density = model.recalibration(mirror).adjusted(found)
             rows.append(
                 {
@@ -119,11 +119,9 @@ def predict(
     )
 
 
-def _facts(
-    model: LandmarkModel, decoder: str, mirror: bool, radii: Sequence[float]
-) -> dict[str, Any]:
+def _facts(model: Model, decoder: str, mirror: bool, radii: Sequence[float]) -> dict[str, Any]:
     """Return what the metadata say of how the predictions came about."""
-    facts: dict[str, Any] = {**facts_of_markup(model.markup), "decoder": decoder}
+    facts: dict[str, Any] = {**facts_of_markup(model.labels.markup), "decoder": decoder}
     facts["head"] = model.recipe.head.name
     if mirror:
         facts["mirror"] = "averaged"

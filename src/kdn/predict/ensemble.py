@@ -15,7 +15,7 @@ from kdn.density import GaussianDensity, MappedDensity, mixture, product
 from kdn.density.lattice import rows_of
 from kdn.grid import Affine
 from kdn.models.heads import turned_back
-from kdn.models.model import LandmarkModel
+from kdn.models.model import Model
 from kdn.predict.face import Box
 from kdn.recipe import DataRecipe
 
@@ -98,7 +98,7 @@ class Look(NamedTuple):
 
 
 def densities_of_views(
-    models: Sequence[LandmarkModel],
+    models: Sequence[Model],
     pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]],
     boxes: Sequence[Box],
     views: Sequence[View],
@@ -132,12 +132,12 @@ def densities_of_views(
                 torch.stack([one.linear for one in maps]), torch.stack([one.offset for one in maps])
             ).to(device)
             averaged = both and not apart
-            looks: list[Any] = [model.density(stacked, mirror=averaged, adjusted=False)]
+            looks: list[Any] = [model.density(stacked, flip=averaged, adjusted=False)]
             if both and apart:
                 mirrored = model.density(stacked.flip(-1), adjusted=False)
                 if isinstance(mirrored, GaussianDensity):
                     raise ValueError("mirror must be False for densities without a map, got True")
-                looks.append(turned_back(mirrored, model.markup.flip))
+                looks.append(turned_back(mirrored, model.labels.flip))
             recalibration = model.recalibration(averaged)
             for before in looks:
                 density = recalibration.adjusted(before).mapped(crop_to_image)
@@ -161,21 +161,21 @@ class Looks:
 
     def __init__(
         self,
-        models: Sequence[LandmarkModel],
+        models: Sequence[Model],
         views: Sequence[View],
         combine: str,
         mirror: bool | None,
     ) -> None:
         if combine not in COMBINATIONS:
             raise ValueError(f"combine must be one of {', '.join(COMBINATIONS)}, got {combine!r}")
-        names = [model.markup.name for model in models]
+        names = [model.labels.markup.name for model in models]
         if len(set(names)) > 1:
             raise ValueError(f"model must be of one mark-up, got {', '.join(names)}")
         rules = dict.fromkeys(model.recipe.data.crop for model in models)
         if len(rules) > 1 and "picture" in rules:
             raise ValueError(f"model must have one data.crop, got {', '.join(rules)}")
         self.models, self.views, self.combine = tuple(models), tuple(views), combine
-        self.mirror = [model.can_mirror if mirror is None else mirror for model in models]
+        self.mirror = [model.can_flip if mirror is None else mirror for model in models]
 
     @property
     def single(self) -> bool:

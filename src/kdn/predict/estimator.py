@@ -14,12 +14,12 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from kdn.data import CropDataset, Sample, labels_of
+from kdn.data import CropDataset, Sample
 from kdn.data.images import as_rgb
 from kdn.density import KernelDensity, LaplaceDensity
 from kdn.density.lattice import rows_of
-from kdn.models.checkpoint import load_value_model
-from kdn.models.value_model import ValueModel
+from kdn.models.checkpoint import load_model
+from kdn.models.model import Model
 from kdn.predict.detect import Detector
 from kdn.predict.face import Box
 from kdn.predict.places import Place, places_of
@@ -78,7 +78,7 @@ class Estimator:
         facts: What the checkpoint says of itself.
     """
 
-    def __init__(self, model: ValueModel, facts: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, model: Model, facts: Mapping[str, Any] | None = None) -> None:
         self.model = model
         self.facts = dict(facts or {})
 
@@ -152,19 +152,18 @@ class Estimator:
     def _estimates(self, samples: list[Sample], places: list[Place]) -> list[Estimate]:
         """Return the estimate of each sample."""
         model, data = self.model, self.model.recipe.data
-        labels = labels_of(model.recipe)
-        dataset = CropDataset(samples, labels=labels, data=data, augment=None, seed=0)
+        dataset = CropDataset(samples, labels=model.labels, data=data, augment=None, seed=0)
         crops = default_collate([dataset[i]["image"] for i in range(len(dataset))])
         with torch.no_grad():
             outputs = model(crops.to(model.mean.device))[-1].double()
             density = model.head.density(outputs)
             values: Tensor = model.head.decode(density).cpu()
             deviations = density.variance.sqrt().cpu()
-        count = len(model.names)
+        count = len(model.labels.names)
         return [
             Estimate(
                 bbox=place.bbox,
-                names=model.names,
+                names=model.labels.names,
                 values=values[row].numpy(),
                 deviations=deviations[row].numpy(),
                 density=_rows(density, slice(row * count, (row + 1) * count)),
@@ -209,5 +208,7 @@ def load_values(model: str | Path, *, device: str = "cpu") -> Estimator:
         >>> for face in ages("chip.jpg"):  # doctest: +SKIP
         ...     print(face["age"], face.interval(0.9))
     """
-    loaded, facts = load_value_model(model)
+    loaded, facts = load_model(model)
+    if loaded.labels.kind != "scalars":
+        raise ValueError(f"{model}: gives landmarks, not values; kdn.load takes it")
     return Estimator(loaded.to(device), facts)

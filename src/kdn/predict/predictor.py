@@ -20,7 +20,7 @@ from kdn.density.combined import CombinedDensity
 from kdn.density.lattice import rows_of
 from kdn.grid import Affine
 from kdn.models.checkpoint import load_model
-from kdn.models.model import LandmarkModel
+from kdn.models.model import Model
 from kdn.models.recalibration import Recalibration
 from kdn.predict.detect import Detector
 from kdn.predict.ensemble import Looks, views_of
@@ -82,7 +82,7 @@ def load(
 
 
 def landmarker_of(
-    models: Sequence[tuple[LandmarkModel, Mapping[str, Any]]],
+    models: Sequence[tuple[Model, Mapping[str, Any]]],
     *,
     device: str,
     mirror: bool | None,
@@ -92,6 +92,12 @@ def landmarker_of(
 ) -> Landmarker:
     """Return a landmarker of one or more models, with their facts; the rest is as for `load`."""
     first, *others = models
+    for one, _ in models:
+        if one.labels.kind != "points":
+            scalars = ", ".join(one.labels.names)
+            raise ValueError(
+                f"model gives values ({scalars}), not landmarks; kdn.load_values takes it"
+            )
     if not calibrated:
         for one, _ in (first, *others):
             one.recalibrations = {}
@@ -122,17 +128,17 @@ class Landmarker:
 
     def __init__(
         self,
-        model: LandmarkModel,
+        model: Model,
         *,
         mirror: bool | None = None,
         facts: Mapping[str, Any] | None = None,
-        others: Sequence[LandmarkModel] = (),
+        others: Sequence[Model] = (),
         views: Sequence[Any] = (1.0,),
         combine: str = "mixture",
     ):
         self.model = model
         self.facts = dict(facts or {})
-        self.mirror = model.can_mirror if mirror is None else mirror
+        self.mirror = model.can_flip if mirror is None else mirror
         self.framing = Framing.of_recipe(model.recipe.data)
         self._looks = Looks((model, *others), views_of(views), combine, mirror)
         # Levels are those of one model's densities; those of several looks are not fitted.
@@ -142,7 +148,7 @@ class Landmarker:
     @property
     def markup(self) -> Markup:
         """What the landmarks are."""
-        return self.model.markup
+        return self.model.labels.markup
 
     @property
     def whole(self) -> bool:
@@ -259,7 +265,7 @@ class Landmarker:
             stacked = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()
             with torch.no_grad():
                 device = self.model.mean.device
-                found = self.model.density(stacked.to(device), mirror=self.mirror, adjusted=False)
+                found = self.model.density(stacked.to(device), flip=self.mirror, adjusted=False)
                 points = self.model.head.decode(found).double().cpu()
                 density = self._recalibration.adjusted(found)
                 count = points.shape[1]

@@ -12,17 +12,17 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from kdn.data import CropDataset, Sample, labels_of, read_batches
+from kdn.data import CropDataset, Sample, read_batches
 from kdn.density import KernelDensity, LaplaceDensity
 from kdn.models.heads import Head, rounded_log_prob
-from kdn.models.value_model import ValueModel
+from kdn.models.model import Model
 from kdn.predictions import QUANTILES, Predictions
 
 __all__ = ["columns_of_values", "predict_values"]
 
 
 def predict_values(
-    model: ValueModel,
+    model: Model,
     samples: Sequence[Sample],
     *,
     decoder: str = "default",
@@ -46,7 +46,7 @@ def predict_values(
     Raises:
         ValueError: If no sample is left, or there is no such decoder.
     """
-    recipe, known = model.recipe, labels_of(model.recipe)
+    recipe, known = model.recipe, model.labels
     dataset = CropDataset(samples, labels=known, data=recipe.data, augment=None, seed=0)
     rows: list[dict[str, np.ndarray]] = []
     done: list[Sample] = []
@@ -70,7 +70,7 @@ def predict_values(
     return Predictions(
         id=tuple(sample.id for sample in done),
         path=tuple(str(s.image) if isinstance(s.image, Path) else "" for s in done),
-        metadata={"names": list(model.names), **_facts(model, decoder), **(metadata or {})},
+        metadata={"names": list(model.labels.names), **_facts(model, decoder), **(metadata or {})},
         **columns,
     )
 
@@ -117,7 +117,7 @@ def _quantiles(density: KernelDensity | LaplaceDensity, levels: Tensor) -> Tenso
     return density.icdf(levels.reshape(-1, 1, 1)).movedim(0, -1)
 
 
-def _facts(model: ValueModel, decoder: str) -> dict[str, Any]:
+def _facts(model: Model, decoder: str) -> dict[str, Any]:
     """Return what the metadata say of how the predictions came about."""
     labels = model.recipe.labels
     return {

@@ -49,7 +49,7 @@ def predict_run(folder: Path, sources: Sequence[str], *, accelerator: str = "aut
             return known
     model, facts = load_model(folder / "best.safetensors")
     model.to(_device(accelerator))
-    samples = samples_of(sources, model.markup)
+    samples = samples_of(sources, model.labels.markup)
     checkpoint = (folder / "best.safetensors").as_posix()
     metadata = {"checkpoint": checkpoint, "epoch": facts.get("epoch")}
     made, _ = predict(model, samples, metadata=metadata)

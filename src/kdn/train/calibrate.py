@@ -13,9 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from kdn.data import CropDataset, PointLabels, Sample, read_batches
-from kdn.density import GaussianDensity, KernelDensity
-from kdn.models.model import LandmarkModel
+from kdn.data import CropDataset, Labels, Sample, read_batches
+from kdn.models.model import Model
 from kdn.models.recalibration import (
     Adjustment,
     ConformalLevels,
@@ -24,22 +23,22 @@ from kdn.models.recalibration import (
     mean_nll,
 )
 
-__all__ = ["calibrate", "recalibrations"]
+__all__ = ["calibrate", "nll_unit", "recalibrations"]
 
 
 def calibrate(
-    model: LandmarkModel,
+    model: Model,
     samples: Sequence[Sample],
     *,
-    mirror: bool = False,
+    flip: bool = False,
     parts: Sequence[str] = ("temperature", "bandwidth", "covariance"),
-    per_landmark: bool = False,
-    conformal: str = "landmark",
+    per_label: bool = False,
+    conformal: str = "label",
     batch: int = 16,
     problems: list[str] | None = None,
     progress: Callable[[str], object] | None = None,
 ) -> Recalibration:
-    """Return the recalibration of a model's densities, for `model.recalibrations[mirror]`.
+    """Return the recalibration of a model's densities, for `model.recalibrations[flip]`.
 
     First the adjustment with the least NLL of the labels is fitted, then conformal levels are taken
     from the adjusted densities on the same samples. The adjustment has three numbers, so
@@ -48,47 +47,49 @@ def calibrate(
     Args:
         model: In evaluation mode. What recalibration it has is not looked at.
         samples: Not trained on, cropped by their boxes.
-        mirror: For densities averaged with those of the mirrored crop.
+        flip: For densities averaged with those of the flipped crop.
         parts: What is fitted, of `kdn.models.recalibration.PARTS`; empty for no adjustment.
-        per_landmark: Fit these for every landmark.
-        conformal: `landmark`, `pooled`, or `none`; see `kdn.models.recalibration.ConformalLevels`.
+        per_label: Fit these for every label.
+        conformal: `label`, `pooled`, or `none`; see `kdn.models.recalibration.ConformalLevels`.
         batch: Samples at a time.
         problems: Where to put one line about each sample that cannot be read, which is then left
             out; None to let it raise.
         progress: Called with a line about each step.
 
     Raises:
-        ValueError: If no sample can be used, a landmark has no label, or an argument is none of the
-            above.
+        ValueError: If no sample can be used, a label is missing in all, or an argument is none of
+            these.
     """
-    if conformal not in ("landmark", "pooled", "none"):
-        raise ValueError(f"conformal must be landmark, pooled or none, got {conformal!r}")
-    said = progress or (lambda line: None)
-    outputs = _Outputs.of(model, samples, mirror, batch, problems)
-    before = mean_nll(outputs.batches())
+    if conformal not in ("label", "pooled", "none"):
+        raise ValueError(f"conformal must be label, pooled or none, got {conformal!r}")
+    report = progress or (lambda line: None)
+    outputs = _Outputs.of(model, samples, flip, batch, problems)
+    rounding = model.labels.rounding
+    before = mean_nll(outputs.batches(), rounding=rounding)
     adjustment, after = None, before
     if parts:
-        said(f"{outputs.count} faces: NLL {before:.3f} nats per crop px²")
+        report(f"{outputs.count} samples: NLL {before:.3f} {nll_unit(model.labels)}")
         adjustment = fit_adjustment(
             outputs.batches,
             parts=parts,
-            per_landmark=per_landmark,
-            progress=lambda nll: said(f"NLL {nll:.4f}"),
+            per_label=per_label,
+            rounding=rounding,
+            progress=lambda nll: report(f"NLL {nll:.4f}"),
         )
-        after = mean_nll(outputs.batches(), adjustment)
+        after = mean_nll(outputs.batches(), adjustment, rounding=rounding)
         if not after < before:  # also where the likelihood has no maximum to be found
             adjustment, after = None, before
     levels = None
     if conformal != "none":
         levels = ConformalLevels(outputs.levels(adjustment), pooled=conformal == "pooled")
-    facts = {"faces": outputs.count, "nll": _number(before), "nll_adjusted": _number(after)}
+    facts = {"samples": outputs.count, "nll": _number(before), "nll_adjusted": _number(after)}
     return Recalibration(adjustment, levels, {**facts, "conformal": conformal})
 
 
 def recalibrations(
-    model: LandmarkModel, samples: Sequence[Sample], **options: Any
+    model: Model, samples: Sequence[Sample], **options: Any
 ) -> dict[bool, Recalibration]:
-    """Return the recalibrations of a model's densities for single crops and averaged with mirrored.
+    """Return the recalibrations of a model's densities for single crops and averaged with flipped.
 
     The latter only where the head's densities can be averaged. To be used, they are put into
     `model.recalibrations`; `kdn.models.checkpoint.save_model` writes them then.
@@ -101,8 +102,13 @@ def recalibrations(
     Raises:
         ValueError: As `calibrate`.
     """
-    views = (False, True) if model.can_mirror else (False,)
-    return {mirror: calibrate(model, samples, mirror=mirror, **options) for mirror in views}
+    views = (False, True) if model.can_flip else (False,)
+    return {flip: calibrate(model, samples, flip=flip, **options) for flip in views}
+
+
+def nll_unit(labels: Labels) -> str:
+    """Return what a likelihood of such labels is counted in."""
+    return "nats per crop px²" if labels.event else "nats per unit"
 
 
 def _number(nll: float) -> float | None:
@@ -116,34 +122,32 @@ class _Outputs:
 
     Args:
         model: Whose head turns it into densities.
-        rows: Outputs, outputs of the mirrored crops, labels in crop px, which of them count.
+        rows: Outputs, outputs of the flipped crops, labels, which of them count.
     """
 
-    model: LandmarkModel
+    model: Model
     rows: list[tuple[Tensor, Tensor | None, Tensor, Tensor]]
 
     @classmethod
     def of(
         cls,
-        model: LandmarkModel,
+        model: Model,
         samples: Sequence[Sample],
-        mirror: bool,
+        flip: bool,
         batch: int,
         problems: list[str] | None,
     ) -> _Outputs:
         """Return the outputs of all samples that can be read."""
         data, device = model.recipe.data, model.mean.device
-        dataset = CropDataset(
-            samples, labels=PointLabels(model.markup), data=data, augment=None, seed=0
-        )
+        dataset = CropDataset(samples, labels=model.labels, data=data, augment=None, seed=0)
         rows = []
         for _, items in read_batches(dataset, batch, problems):
             inputs = default_collate(items)
             crops = inputs["image"].to(device)
             with torch.no_grad():
                 outputs = model(crops)[-1].cpu()
-                mirrored = model(crops.flip(-1))[-1].cpu() if mirror else None
-            rows.append((outputs, mirrored, inputs["target"], inputs["valid"]))
+                flipped = model(crops.flip(-1))[-1].cpu() if flip else None
+            rows.append((outputs, flipped, inputs["target"], inputs["valid"]))
         if not any(bool(valid.any()) for *_, valid in rows):
             raise ValueError("samples must hold at least one that can be read and has a label")
         return cls(model, rows)
@@ -153,19 +157,19 @@ class _Outputs:
         """Number of samples with a label."""
         return sum(int(valid.any(dim=-1).sum()) for *_, valid in self.rows)
 
-    def batches(self) -> Iterator[tuple[KernelDensity | GaussianDensity, Tensor, Tensor]]:
+    def batches(self) -> Iterator[tuple[Any, Tensor, Tensor]]:
         """Yield densities, not recalibrated, with labels and which of them count."""
         device = self.model.mean.device
-        for outputs, mirrored, points, valid in self.rows:
+        for outputs, flipped, target, valid in self.rows:
             with torch.no_grad():
-                other = None if mirrored is None else mirrored.to(device)
+                other = None if flipped is None else flipped.to(device)
                 density = self.model.density_of(outputs.to(device), other)
-            yield density, points.to(device), valid.to(device)
+            yield density, target.to(device), valid.to(device)
 
-    def levels(self, adjustment: Adjustment | None) -> Float[np.ndarray, "n landmarks"]:
+    def levels(self, adjustment: Adjustment | None) -> Float[np.ndarray, "n labels"]:
         """Return the adjusted densities' own levels of the labels, NaN where there is none."""
-        found = []
-        for density, points, valid in self.batches():
+        levels = []
+        for density, target, valid in self.batches():
             changed = density if adjustment is None else adjustment.applied(density)
-            found.append(changed.hdr_level(points).masked_fill(~valid, math.nan))
-        return torch.cat(found).double().cpu().numpy()
+            levels.append(changed.hdr_level(target).masked_fill(~valid, math.nan))
+        return torch.cat(levels).double().cpu().numpy()

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from kdn.data.formats.entries import labelled, pictures_folder, read_entries
+from kdn.data.formats.entries import Faces, labelled, read_entries
 from kdn.data.formats.format import Format, Writer
 from kdn.data.markup import BODY17, Markup
 from kdn.data.numbers import as_coordinate, shown
@@ -37,23 +37,11 @@ def read_coco(
     height` are measured from the picture's corner, half a pixel before the first pixel's centre:
     ½ is subtracted. An entry without a box gets the tight box of its keypoints.
 
-    Args:
-        file: The file, with `images` and `annotations`.
-        markup: What the keypoints are; every entry must have as many. None takes any number.
-        pictures: Folder that `file_name` is named from; None for the file's own.
-        problems: Where to put one line about each entry that cannot be used; None to raise.
-
-    Returns:
-        The samples in the order of the file, with ids `FILE/PICTURE#ANNOTATION`. No picture is
-        opened.
-
-    Raises:
-        FileNotFoundError: If there is no such file or folder.
-        ValueError: If it is no such JSON or has no annotations, or, without `problems`, if an
-            entry cannot be used; the message names file and entry.
+    Ids are `FILE/PICTURE#ANNOTATION`; `pictures` is the folder that `file_name` is named from, the
+    file's own by default. Messages name file and annotation.
     """
+    folder = Faces(file, pictures).folder
     names, annotations = _content(file)
-    folder = pictures_folder(file, pictures)
 
     def read(entry: Any) -> Sample | None:
         if not isinstance(entry, Mapping):
@@ -82,8 +70,6 @@ def read_coco(
 
 def _content(file: Path) -> tuple[dict[Any, Any], list[Any]]:
     """Return the name of each picture by its number, and the annotations."""
-    if not file.is_file():
-        raise FileNotFoundError(f"{file}: no such file")
     content = json_content(file)
     images, annotations = (
         content.get(key) if isinstance(content, Mapping) else None

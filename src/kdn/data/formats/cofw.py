@@ -141,18 +141,8 @@ def read_cofw(
     Convention: written by MATLAB, so counted from 1: 1 is subtracted. Boxes are `x, y, width,
     height` in the same frame.
 
-    Args:
-        file: The file; of version 7.3 or 5, grey or in colour.
-        markup: What the landmarks are; None takes any number.
-        problems: Where to put one line about each face that cannot be used; None to raise.
-
-    Returns:
-        The faces in the order of the file. Pictures are read when a face is asked for.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If it is no such file, if SciPy or h5py is missing, or, without `problems`, if a
-            face cannot be used; the message names file and face, counted from 1.
+    The file is of MATLAB's version 7.3 or 5, grey or in colour. Pictures are read when a face is
+    asked for. Messages name file and face, counted from 1.
     """
     source = CofwFile(file)
 
@@ -191,20 +181,8 @@ def read_cofw68(
 
     Convention: written by MATLAB, so counted from 1: 1 is subtracted. The box is the tight box.
 
-    Args:
-        folder: Where the files lie.
-        markup: What the landmarks are; None takes any number.
-        pictures: `COFW_test.mat` or `COFW_test_color.mat`, or a folder with `N.jpg` or `N.png`;
-            None for the folder itself.
-        problems: Where to put one line about each file that cannot be used; None to raise.
-
-    Returns:
-        The faces in the order of their numbers. No picture is opened.
-
-    Raises:
-        FileNotFoundError: If there is no such folder or file.
-        ValueError: If the folder has no such file, if SciPy or h5py is missing, or, without
-            `problems`, if a file cannot be used; the message names it.
+    `pictures` is `COFW_test.mat` or `COFW_test_color.mat`, or a folder with `N.jpg` or `N.png`, by
+    default that of the labels.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kdn.data.formats.entries import box_of_picture, labelled, read_entries, settle
+from kdn.data.formats.entries import box_of_picture, labelled, pictures_in, read_entries, settle
 from kdn.data.formats.format import Format
-from kdn.data.images import PICTURE_SUFFIXES
 from kdn.data.numbers import as_coordinate
 from kdn.data.sample import Sample
 
@@ -38,19 +37,6 @@ def read_disfa(folder: Path, *, problems: list[str] | None = None) -> list[Sampl
     Attributes are `AU1`, `AU2`, … with the intensity, a float, of each unit that is labelled in the
     frame, the `subject` and the `frame`. The box is the whole picture. Frames of one subject share
     the name of their `picture`, so that a split keeps subjects whole.
-
-    Args:
-        folder: Where the two folders lie.
-        problems: Where to put one line about each line, file or subject that cannot be used; None
-            to raise.
-
-    Returns:
-        The frames, by subject and number. Of each picture the header is read, for its size.
-
-    Raises:
-        FileNotFoundError: If there is no such folder, or no `ActionUnit_Labels` in it.
-        ValueError: If no frame has a label, or, without `problems`, if something cannot be used;
-            the message names file and line.
     """
     for needed in (folder, folder / _LABELS):
         if not needed.is_dir():
@@ -142,9 +128,7 @@ def _pictures(folder: Path, subject: str, found: list[str]) -> dict[int, Path]:
         found.append(f"{folder}: no folder of pictures Images/{subject} or {subject}")
         return {}
     frames: dict[int, Path] = {}
-    for path in sorted(there.iterdir()):
-        if path.suffix.lower() not in PICTURE_SUFFIXES:
-            continue
+    for _, path in pictures_in(there):
         number = _FRAME.search(path.stem)
         if number is None or int(number[0]) == 0:
             found.append(f"{path}: its name must end in the number of the frame, from 1")

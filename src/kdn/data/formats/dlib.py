@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from kdn.data.formats.entries import Faces, labelled, pictures_folder, read_entries
+from kdn.data.formats.entries import Faces, labelled, read_entries
 from kdn.data.formats.format import Format, Writer
 from kdn.data.markup import FACE68, Markup
 from kdn.data.numbers import as_coordinate, shown
@@ -38,23 +38,11 @@ def read_dlib(
     A box covers `width × height` whole pixels from `left, top` on, edges included, so it spans
     `left − ½` to `left + width − ½`.
 
-    Args:
-        file: The XML file.
-        markup: What the landmarks are; the file must have as many parts. None takes any number.
-        pictures: Folder that pictures are named from; None for the file's own.
-        problems: Where to put one line about each box that cannot be used; None to raise.
-
-    Returns:
-        The faces in the order of the file. No picture is opened.
-
-    Raises:
-        FileNotFoundError: If there is no such file or folder.
-        ValueError: If it is no such XML or has no box, or, without `problems`, if a box cannot be
-            used; the message names file, picture and box, counted from 0.
+    Messages name file, picture and box, counted from 0.
     """
+    faces = Faces(file, pictures)
     root = _root(file)
     order = _parts(root)
-    faces = Faces(file, pictures_folder(file, pictures))
 
     def read(entry: _Entry) -> Sample | None:
         picture, box = entry
@@ -86,8 +74,6 @@ def read_dlib(
 
 def _root(file: Path) -> ElementTree.Element:
     """Return the content of an XML file, which must not define entities."""
-    if not file.is_file():
-        raise FileNotFoundError(f"{file}: no such file")
     data = file.read_bytes()
     if b"<!ENTITY" in data:  # a few of which can fill the memory
         raise ValueError(f"{file}: must not define entities")

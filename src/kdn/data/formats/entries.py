@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float64, UInt8
 
-from kdn.data.images import image_size
+from kdn.data.images import PICTURE_SUFFIXES, image_size
 from kdn.data.markup import Markup
 from kdn.data.sample import Box, Sample, tight_box
 from kdn.grid import whole_box
 
-__all__ = ["Faces", "box_of_picture", "labelled", "pictures_folder", "read_entries", "settle"]
+__all__ = [
+    "Faces",
+    "box_of_picture",
+    "labelled",
+    "pictures_in",
+    "read_entries",
+    "settle",
+]
 
 Entry = TypeVar("Entry")
 
@@ -154,21 +161,46 @@ def box_of_picture(image: Path) -> Box:
     return whole_box(image_size(image))
 
 
+def pictures_in(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the pictures of a folder, sorted by name, each with its place for `read_entries`.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder}: no such folder")
+    for path in sorted(folder.iterdir(), key=lambda path: path.name):
+        if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file():
+            yield str(path), path
+
+
 class Faces:
-    """Names faces by their picture: `LIST/PICTURE#0`, `LIST/PICTURE#1`, … in the file's order.
+    """The faces that a file lists by picture: `LIST/PICTURE#0`, `LIST/PICTURE#1`, … in its order.
 
     Args:
         file: What lists them.
-        folder: Where the pictures lie.
+        pictures: The folder that pictures are named from, if it was named.
+        names: What the folder is called where it was not: looked for beside the file and up to two
+            folders above. Where none is there it is the file's own folder.
+
+    Raises:
+        FileNotFoundError: If the file, or the folder that was named, is not there.
 
     Example:
-        >>> faces = Faces(Path("a/list.txt"), Path("a/pictures"))
+        >>> faces = Faces(Path(__file__), None)
         >>> faces.name("one.jpg"), faces.name("one.jpg"), faces.picture("one.jpg")
-        ('list/one.jpg#0', 'list/one.jpg#1', 'pictures/one.jpg')
+        ('entries/one.jpg#0', 'entries/one.jpg#1', 'formats/one.jpg')
     """
 
-    def __init__(self, file: Path, folder: Path) -> None:
-        self.file, self.folder = file, folder
+    def __init__(self, file: Path, pictures: Path | None, *names: str) -> None:
+        if not file.is_file():
+            raise FileNotFoundError(f"{file}: no such file")
+        if pictures is not None and not pictures.is_dir():
+            raise FileNotFoundError(f"{pictures}: no such folder")
+        above = [file.parent, *file.parent.resolve().parents[:2]]
+        beside = [folder / name for folder in above for name in names]
+        usual = next((folder for folder in beside if folder.is_dir()), file.parent)
+        self.file, self.folder = file, usual if pictures is None else pictures
         self._count: Counter[str] = Counter()
 
     def name(self, picture: str) -> str:
@@ -184,25 +216,3 @@ class Faces:
     def path(self, picture: str) -> Path:
         """Return where a picture lies."""
         return self.folder / picture
-
-
-def pictures_folder(file: Path, pictures: Path | None, *names: str) -> Path:
-    """Return the folder that a file's pictures are named from.
-
-    Args:
-        file: What lists them.
-        pictures: The folder, if it was named.
-        names: What it is called where it was not: looked for beside the file and up to two folders
-            above. Where none is there it is the file's own folder.
-
-    Raises:
-        FileNotFoundError: If the folder that was named is not there.
-    """
-    if pictures is not None:
-        if not pictures.is_dir():
-            raise FileNotFoundError(f"{pictures}: no such folder")
-        return pictures
-    own = file.parent
-    above = [own, *own.resolve().parents[:2]]
-    candidates = [folder / name for folder in above for name in names]
-    return next((folder for folder in candidates if folder.is_dir()), own)

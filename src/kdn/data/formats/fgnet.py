@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
-from kdn.data.formats.entries import labelled, read_entries
+from kdn.data.formats.entries import labelled, pictures_in, read_entries
 from kdn.data.formats.format import Format
 from kdn.data.formats.pts import pts_numbers
-from kdn.data.images import PICTURE_SUFFIXES
 from kdn.data.markup import XM2VTS68, Markup
 from kdn.data.sample import Sample
 
@@ -32,19 +30,7 @@ def read_fgnet(
     count from 0, so coordinates are taken as they stand; their authors do not say so. The box is
     the tight box.
 
-    Args:
-        folder: Where the files lie.
-        markup: What the landmarks are; None takes any number. They are not the 68 of iBUG, though
-            as many.
-        problems: Where to put one line about each picture that cannot be used; None to raise.
-
-    Returns:
-        The faces, sorted by file name. No picture is opened.
-
-    Raises:
-        FileNotFoundError: If there is no such folder.
-        ValueError: If it holds no picture, or, without `problems`, if a file cannot be used; the
-            message names it.
+    They are not the 68 of iBUG, though as many.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
@@ -72,12 +58,8 @@ def read_fgnet(
             attributes={"age": float(named[2]), "person": named[1]},
         )
 
-    def entries() -> Iterator[tuple[str, Path]]:
-        for path in sorted((images if apart else folder).iterdir()):
-            if path.suffix.lower() in PICTURE_SUFFIXES:
-                yield str(path), path
-
-    return read_entries(folder, entries(), read, markup=markup, problems=problems)
+    entries = pictures_in(images if apart else folder)
+    return read_entries(folder, entries, read, markup=markup, problems=problems)
 
 
 FGNET = Format("fgnet", "FOLDER", read_fgnet, markup=XM2VTS68)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from kdn.data.formats.entries import labelled, read_entries
+from kdn.data.formats.entries import labelled, pictures_in, read_entries
 from kdn.data.formats.format import Format
 from kdn.data.formats.mat import mat_matrix, read_mat
-from kdn.data.images import PICTURE_SUFFIXES
 from kdn.data.markup import FACE19, FACE68, Markup
 from kdn.data.sample import Sample
 
@@ -44,19 +42,7 @@ def read_300wlp(
     All views of a photo, and their mirror images in the folder `…_Flip`, have the same `picture`,
     so that a split keeps them together.
 
-    Args:
-        folder: Where the pictures lie; sub-folders are not searched.
-        markup: What the landmarks are; None takes any number.
-        points: Which of the two.
-        problems: Where to put one line about each picture that cannot be used; None to raise.
-
-    Returns:
-        The faces, sorted by file name. No picture is opened.
-
-    Raises:
-        FileNotFoundError: If there is no such folder.
-        ValueError: If it holds no picture, if SciPy is missing, or, without `problems`, if a
-            file cannot be used; the message names it.
+    `points` says which of the two.
     """
     place = folder.resolve()
     shared = place.name.removesuffix("_Flip")
@@ -81,7 +67,7 @@ def read_300wlp(
             picture=f"{shared}/{view[1] if view else stem}",
         )
 
-    return _read_pictures(folder, read, markup, problems)
+    return read_entries(folder, pictures_in(folder), read, markup=markup, problems=problems)
 
 
 def read_aflw2000(
@@ -95,19 +81,6 @@ def read_aflw2000(
 
     Convention: written by MATLAB, so counted from 1: 1 is subtracted. The box is the tight box.
     `attributes` has the head's `pitch`, `yaw` and `roll` in degrees.
-
-    Args:
-        folder: Where the files lie; sub-folders are not searched.
-        markup: What the landmarks are; None for the 68.
-        problems: Where to put one line about each picture that cannot be used; None to raise.
-
-    Returns:
-        The faces, sorted by file name. No picture is opened.
-
-    Raises:
-        FileNotFoundError: If there is no such folder.
-        ValueError: If it holds no picture, if SciPy is missing, or, without `problems`, if a
-            file cannot be used; the message names it.
     """
     place = folder.resolve()
 
@@ -132,7 +105,7 @@ def read_aflw2000(
             attributes=dict(zip(("pitch", "yaw", "roll"), turned.tolist(), strict=True)),
         )
 
-    return _read_pictures(folder, read, markup, problems)
+    return read_entries(folder, pictures_in(folder), read, markup=markup, problems=problems)
 
 
 def _points(found: np.ndarray, file: Path) -> np.ndarray:
@@ -140,24 +113,6 @@ def _points(found: np.ndarray, file: Path) -> np.ndarray:
     if found.ndim != 2 or found.shape[1] != 2:
         raise ValueError(f"{file.name} has points of shape {found.shape}, expected two columns")
     return found.astype(np.float64) - 1.0
-
-
-def _read_pictures(
-    folder: Path,
-    read: Callable[[Path], Sample],
-    markup: Markup | None,
-    problems: list[str] | None,
-) -> list[Sample]:
-    """Return the sample of each picture of a folder."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder")
-
-    def entries() -> Iterator[tuple[str, Path]]:
-        for path in sorted(folder.iterdir(), key=lambda path: path.name):
-            if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file():
-                yield str(path), path
-
-    return read_entries(folder, entries(), read, markup=markup, problems=problems)
 
 
 _300WLP = Format("300wlp", "FOLDER", read_300wlp, markup=FACE68)

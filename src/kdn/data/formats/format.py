@@ -13,15 +13,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import ClassVar
 
-import cv2
 import numpy as np
-from jaxtyping import UInt8
 
+from kdn.data.images import write_image
 from kdn.data.markup import Markup
-from kdn.data.paths import replacing
 from kdn.data.sample import Sample
 
-__all__ = ["FOLDER", "Format", "Writer", "format_named", "known_formats", "write_png"]
+__all__ = ["FOLDER", "Format", "Writer", "format_named", "known_formats"]
 
 FOLDER = "ibug"
 """Name of the format that a folder without a word before it is of."""
@@ -36,9 +34,12 @@ class Format:
     Args:
         name: What stands before the colon of a source, `coco` in `coco:people.json`.
         place: What stands behind it, for messages and help: `FILE.json`, `FOLDER`.
-        read: Returns the samples of such a place, `read(place, markup, problems=problems)`, where
-            `place` is a `Path`, `markup` None for any number of landmarks, and `problems` a list
-            for one line about each entry that cannot be used, or None to raise.
+        read: Returns the samples of such a place, in its order:
+            `read(place, markup, problems=problems)`. `place` is a `Path`; `markup` what the
+            landmarks are, None for any number that is the same in all of it; `problems` a list for
+            one line about each entry that cannot be used, None to raise `ValueError`. A place that
+            is not there, or holds no such labels at all, raises `FileNotFoundError` or
+            `ValueError`. Messages begin with file and line, or entry. No picture is decoded.
         pictures: Whether `@PICTURES` may follow the place; `read` takes `pictures`, a `Path` or
             None, then.
         markup: What the landmarks are, where they are the same in all such data.
@@ -127,7 +128,7 @@ class Writer(ABC):
             folder = self.path.with_name(f"{self.path.stem}_pictures")
             picture = folder / f"{self._drawn:06d}.png"
             self._drawn += 1
-            write_png(picture, sample.image)
+            write_image(picture, sample.image)
         else:
             picture = Path(sample.image)
         try:
@@ -135,15 +136,6 @@ class Writer(ABC):
             return Path(os.path.relpath(picture.absolute(), base)).as_posix()
         except ValueError:  # on another drive
             return picture.absolute().as_posix()
-
-
-def write_png(path: Path, rgb: UInt8[np.ndarray, "height width 3"]) -> None:
-    """Write a picture as PNG, which loses nothing; the folder is made if there is none."""
-    encoded, data = cv2.imencode(".png", rgb[..., ::-1])
-    if not encoded:
-        raise ValueError(f"{path}: the picture cannot be encoded as PNG")
-    with replacing(path) as temporary:
-        temporary.write_bytes(data.tobytes())
 
 
 def known_formats() -> Mapping[str, Format]:

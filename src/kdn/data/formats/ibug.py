@@ -30,21 +30,6 @@ def read_ibug(
     A face's `id` is the names of its folder's parent, its folder and its file without ending
     (`helen/trainset/100040721_1`). Its `picture` is the same without the face number where the
     file is named by two numbers, as in HELEN and AFW (`helen/trainset/100040721`).
-
-    Args:
-        folder: Where the files lie.
-        markup: What the landmarks are; every file must have as many. None takes any number that is
-            the same in all files.
-        problems: Where to put one line about each file that cannot be used (the file is then left
-            out); None to let such files raise.
-
-    Returns:
-        The faces, sorted by file name.
-
-    Raises:
-        FileNotFoundError: If there is no such folder.
-        ValueError: If the folder holds no pair of files, or, without `problems`, if any file in it
-            cannot be used; the message names files and lines.
     """
 
     def read(picture: Path, pts: Path, prefix: str) -> Sample:

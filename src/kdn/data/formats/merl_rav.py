@@ -45,20 +45,7 @@ def read_merl_rav(
     `0002-image04733` or `image04733_2` is `image04733`. The box is the tight box of the valid
     landmarks, so that of a face in profile is narrower.
 
-    Args:
-        folder: Where the files lie; sub-folders are not searched.
-        markup: What the landmarks are; every file must have as many. None takes any number that is
-            the same in all files.
-        problems: Where to put one line about each file that cannot be used (the file is then left
-            out), as one with fewer than two valid landmarks; None to let such files raise.
-
-    Returns:
-        The faces, sorted by file name.
-
-    Raises:
-        FileNotFoundError: If there is no such folder.
-        ValueError: If the folder holds no pair of files, or, without `problems`, if any file in it
-            cannot be used; the message names files and lines.
+    A face with fewer than two valid landmarks cannot be used.
     """
 
     def read(picture: Path, pts: Path, prefix: str) -> Sample:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
-from kdn.data.formats.entries import Faces, box_of_picture, labelled, pictures_folder, read_entries
+from kdn.data.formats.entries import Faces, box_of_picture, labelled, read_entries
 from kdn.data.formats.format import Format, Writer
 from kdn.data.markup import Markup
 from kdn.data.numbers import as_coordinate, shown
@@ -53,24 +53,10 @@ def read_table(
 
     Convention: image pixels with integer pixel centres, the first pixel's is 0; boxes too.
 
-    Args:
-        file: A `.csv` file in UTF-8 or a `.parquet` file.
-        markup: What the landmarks are; the table must have as many. None takes any number.
-        pictures: Folder that pictures are named from; None for the file's own.
-        problems: Where to put one line about each row that cannot be used; None to raise.
-
-    Returns:
-        The faces in the order of the rows. No picture is opened but for the size of one that is the
-        box of its row, which stands in its header.
-
-    Raises:
-        FileNotFoundError: If there is no such file or folder.
-        ValueError: If it is no table of this form, or, without `problems`, if a row cannot be used;
-            the message names file and line, or row counted from 0 in a Parquet file.
+    No picture is opened but for the size of one that is the box of its row, which stands in its
+    header. Messages name file and line, or row counted from 0 in a Parquet file.
     """
-    if not file.is_file():
-        raise FileNotFoundError(f"{file}: no such file")
-    faces = Faces(file, pictures_folder(file, pictures))
+    faces = Faces(file, pictures)
     parquet = file.suffix.lower() == ".parquet"
     if not parquet and file.suffix.lower() != ".csv":
         raise ValueError(f"{file}: must be a .csv or .parquet file")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from kdn.data.formats.entries import box_of_picture, labelled, read_entries
+from kdn.data.formats.entries import box_of_picture, labelled, pictures_in, read_entries
 from kdn.data.formats.format import Format
-from kdn.data.images import PICTURE_SUFFIXES
 from kdn.data.sample import Sample
 
 __all__ = ["read_utkface"]
@@ -26,20 +24,8 @@ def read_utkface(folder: Path, *, problems: list[str] | None = None) -> list[Sam
     (0 white, 1 black, 2 asian, 3 indian, 4 other), as the data set calls them. The box is the whole
     picture. Some files of the published set lack the race: they cannot be used.
 
-    Args:
-        folder: Where the pictures lie; folders in it are not searched.
-        problems: Where to put one line about each picture that cannot be used; None to raise.
-
-    Returns:
-        The faces, sorted by file name. Of each picture the header is read, for its size.
-
-    Raises:
-        FileNotFoundError: If there is no such folder.
-        ValueError: If it holds no picture, or, without `problems`, if one cannot be used; the
-            message names it.
+    Of each picture the header is read, for its size.
     """
-    if not folder.is_dir():
-        raise FileNotFoundError(f"{folder}: no such folder")
     place = folder.resolve().name
 
     def read(picture: Path) -> Sample:
@@ -53,12 +39,7 @@ def read_utkface(folder: Path, *, problems: list[str] | None = None) -> list[Sam
             attributes=_attributes(picture.name),
         )
 
-    def entries() -> Iterator[tuple[str, Path]]:
-        for path in sorted(folder.iterdir()):
-            if path.suffix.lower() in PICTURE_SUFFIXES:
-                yield str(path), path
-
-    return read_entries(folder, entries(), read, markup=None, problems=problems)
+    return read_entries(folder, pictures_in(folder), read, markup=None, problems=problems)
 
 
 def _attributes(name: str) -> dict[str, str | float | bool]:

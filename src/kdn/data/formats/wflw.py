@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kdn.data.formats.entries import Faces, labelled, pictures_folder, read_entries
+from kdn.data.formats.entries import Faces, labelled, read_entries
 from kdn.data.formats.format import Format
 from kdn.data.markup import FACE98, Markup
 from kdn.data.numbers import as_coordinate
@@ -35,24 +35,10 @@ def read_wflw(
     they stand, 0-based with integer pixel centres, as is usual. The box is that of the full lists;
     in the short ones, which have none, the tight box of the landmarks.
 
-    Args:
-        file: The list.
-        markup: What the landmarks are; every line must have as many. None takes any number.
-        pictures: Folder that pictures are named from; None for `WFLW_images` beside the list or
-            up to two folders above, else the list's own.
-        problems: Where to put one line about each line that cannot be used; None to raise.
-
-    Returns:
-        The faces in the order of the list; `attributes` has the six flags where they are there.
-        No picture is opened.
-
-    Raises:
-        FileNotFoundError: If there is no such file or folder.
-        ValueError: If the list is empty, or, without `problems`, if a line cannot be used; the
-            message names file and line.
+    `pictures` is by default `WFLW_images` beside the list or up to two folders above, else the
+    list's own folder. `attributes` has the six flags where they are there.
     """
-    folder = pictures_folder(file, pictures, "WFLW_images")
-    faces = Faces(file, folder)
+    faces = Faces(file, pictures, "WFLW_images")
 
     def read(line: str) -> Sample:
         *numbers, picture = line.split()
@@ -80,8 +66,6 @@ def read_wflw(
 
 def _lines(file: Path) -> Iterator[tuple[str, str]]:
     """Yield place and text of each line that is not empty."""
-    if not file.is_file():
-        raise FileNotFoundError(f"{file}: no such file")
     text = file.read_text(encoding="utf-8-sig", errors="replace")
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip():

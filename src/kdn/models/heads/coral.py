@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from kdn.density import KernelDensity
 from kdn.grid import Grid
-from kdn.models.heads.head import Head
+from kdn.models.heads.head import Head, at_least_single
 
 __all__ = ["Coral"]
 
@@ -30,53 +30,51 @@ class Coral(Head):
     application to age estimation, Pattern Recognition Letters 2020, eq. 3 to 6.
 
     Args:
-        landmarks: Number of values.
-        grid: Of the values, two cells at least.
+        count: Number of labels.
+        grid: Their axis, two cells at least.
         rounding: See `Head`.
 
     Raises:
         ValueError: If the grid has one cell.
     """
 
-    takes_maps = False
+    name = "coral"
+    fits = ("scalars",)
     decoder = "rank"
 
-    def __init__(self, *, landmarks: int, grid: Grid, rounding: float = 0.0):
-        super().__init__()
+    def __init__(self, count: int, grid: Grid, rounding: float = 0.0):
+        super().__init__(count, grid, rounding)
         if grid.numel < 2:
             raise ValueError(f"grid must have at least two cells, got {grid.numel}")
-        self.landmarks = landmarks
-        self.channels = landmarks
-        self.rounding = rounding
-        self.axis = grid
+        self.channels = count
         # From the first boundary, nearly always exceeded, to the last, hardly ever.
         start = torch.linspace(3.0, -3.0, grid.numel - 1)
-        self.bias = nn.Parameter(start.expand(landmarks, -1).clone())
+        self.bias = nn.Parameter(start.expand(count, -1).clone())
 
     def density(self, outputs: Float[Tensor, "batch channels"]) -> KernelDensity:
-        """Return the piecewise constant density, in the unit of the values."""
+        """Return the piecewise constant density, in the unit of the labels."""
         logits = self._scores(outputs) + self._biases(outputs).sort(dim=-1, descending=True)[0]
         # σ(a) − σ(b) = σ(a) σ(−b) (1 − e^(b − a)) for a ≥ b; σ is 1 before the first, 0 behind.
         above = F.pad(F.logsigmoid(logits), (1, 0))
         below = F.pad(F.logsigmoid(-logits), (0, 1))
         step = logits[..., :-1] - logits[..., 1:]
         between = F.pad((-torch.expm1(-step)).log(), (1, 1))
-        return KernelDensity(above + below + between, self.axis, kernel="uniform")
+        return KernelDensity(above + below + between, self.grid, kernel="uniform")
 
     def loss(
-        self, outputs: Float[Tensor, "batch channels"], points: Float[Tensor, "batch landmarks"]
-    ) -> Float[Tensor, "batch landmarks"]:
+        self, outputs: Float[Tensor, "batch channels"], target: Float[Tensor, "batch labels"]
+    ) -> Float[Tensor, "batch labels"]:
         """Return the sum of the binary cross-entropies over the boundaries, in nats."""
         logits = self._scores(outputs) + self._biases(outputs)
-        boundaries = logits.new_tensor(self.axis.low) + self.axis.spacing[0] * torch.arange(
-            1, self.axis.numel, device=logits.device, dtype=logits.dtype
+        boundaries = logits.new_tensor(self.grid.low) + self.grid.spacing[0] * torch.arange(
+            1, self.grid.numel, device=logits.device, dtype=logits.dtype
         )
-        exceeded = (points.unsqueeze(-1) > boundaries).to(logits)
+        exceeded = (target.unsqueeze(-1) > boundaries).to(logits)
         return F.binary_cross_entropy_with_logits(logits, exceeded, reduction="none").sum(-1)
 
     def decode(
         self, density: KernelDensity, decoder: str = "default"
-    ) -> Float[Tensor, "batch landmarks"]:
+    ) -> Float[Tensor, "batch labels"]:
         """Return the rank, or what another decoder makes of the density.
 
         The number of boundaries exceeded with a probability above ½ is the number of the first
@@ -84,12 +82,11 @@ class Coral(Head):
         """
         if (self.decoder if decoder == "default" else decoder) != "rank":
             return super().decode(density, decoder)
-        short = (density.probs.cumsum(-1) < 0.5).sum(-1).clamp(max=self.axis.numel - 1)
-        return self.axis.origin[0] + self.axis.spacing[0] * short.to(density.probs)
+        short = (density.probs.cumsum(-1) < 0.5).sum(-1).clamp(max=self.grid.numel - 1)
+        return self.grid.origin[0] + self.grid.spacing[0] * short.to(density.probs)
 
     def _scores(self, outputs: Tensor) -> Tensor:
-        outputs = outputs if outputs.dtype == torch.float64 else outputs.float()
-        return outputs.unsqueeze(-1)
+        return at_least_single(outputs).unsqueeze(-1)
 
     def _biases(self, like: Tensor) -> Tensor:
         return self.bias.to(like) if like.dtype == torch.float64 else self.bias

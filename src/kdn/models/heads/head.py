@@ -4,76 +4,85 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from kdn.density import DECODERS, GaussianDensity, KernelDensity, LaplaceDensity, decode
+from kdn.density import DECODERS, LaplaceDensity, decode
 from kdn.grid import Grid
+from kdn.models.registry import Named
 
-__all__ = ["Head", "MapHead", "rounded_log_prob"]
+__all__ = ["CellHead", "Head", "at_least_single", "rounded_log_prob"]
 
 _LOCAL_CELLS = 2.5
 
 
-class Head(nn.Module, ABC):
+class Head(Named, nn.Module, ABC):
     """Turns the outputs of a network into a density over labels, and into a loss.
 
-    Labels are landmarks in crop pixels, `*event` is `2`; or values on an axis of their own, in its
-    unit, and there is no `*event`.
+    Labels are points in crop pixels, `*event` is `2`; or scalars on an axis of their own, in its
+    unit, and there is no `*event`. Further arguments of a subclass, which are keyword-only,
+    are its settings: a recipe sets them by their name.
+
+    Args:
+        count: Number of labels.
+        grid: Cells of the network's maps over the crop, in crop pixels; of scalars, of their axis.
+        rounding: Scalars are known to within half of this either way; 0 for labels that are exact.
 
     Attributes:
-        landmarks: Number of landmarks, or of values.
-        channels: Number of output channels the network must have.
+        fits: Kinds of labels that it is for.
+        flips: Whether densities of a crop and of its flipped image can be averaged.
         takes_maps: True if outputs are maps, False if they are vectors.
-        stride: Crop pixels per cell of the network's maps; 0 where there are none.
-        rounding: Values are known to within half of this either way; 0 for labels that are exact.
+        channels: Number of output channels the network must have.
         decoder: The decoder that this head's prediction uses unless another is asked for.
     """
 
-    landmarks: int
-    channels: int
-    takes_maps: bool = True
-    stride: int = 0
-    rounding: float = 0.0
+    registry: ClassVar[dict[str, type]] = {}
+    fits: ClassVar[tuple[str, ...]] = ("points", "scalars")
+    flips: ClassVar[bool] = False
+    takes_maps: bool = False
     decoder: str = "mean"
+    channels: int
+
+    def __init__(self, count: int, grid: Grid, rounding: float = 0.0):
+        super().__init__()
+        self.count = count
+        self.grid = grid
+        self.rounding = rounding
 
     @abstractmethod
     def density(self, outputs: Float[Tensor, "batch ..."]) -> Any:
-        """Return every landmark's density, batch shape `(batch, landmarks)`, in crop pixels.
+        """Return every label's density, batch shape `(batch, labels)`: a `kdn.density.Density`.
 
-        A `KernelDensity` or `GaussianDensity`; of values, which are in the unit of their axis, a
-        `KernelDensity` or `LaplaceDensity`.
+        Points are in crop pixels, scalars in the unit of their axis.
         """
 
     def loss(
         self,
         outputs: Float[Tensor, "batch ..."],
-        points: Float[Tensor, "batch landmarks *event"],
-    ) -> Float[Tensor, "batch landmarks"]:
-        """Return one loss per landmark: `−log p(point)` in nats per crop-pixel², or per unit.
+        target: Float[Tensor, "batch labels *event"],
+    ) -> Float[Tensor, "batch labels"]:
+        """Return one loss per label: `−log p(label)` in nats per crop-pixel², or per unit.
 
-        Of values that were rounded it is that of the mean density where they may lie, see
+        Of scalars that were rounded it is that of the mean density where they may lie, see
         `rounded_log_prob`.
 
         Args:
             outputs: What the network gave, `(batch, channels, …)`.
-            points: True landmarks, in crop pixels, or values.
+            target: The labels, in crop pixels or their unit.
         """
-        return -rounded_log_prob(self.density(outputs), points, self.rounding)
+        return -rounded_log_prob(self.density(outputs), target, self.rounding)
 
     def decode(
-        self,
-        density: KernelDensity | GaussianDensity | LaplaceDensity,
-        decoder: str = "default",
-    ) -> Float[Tensor, "batch landmarks *event"]:
-        """Return one point per landmark, in the frame of the density.
+        self, density: Any, decoder: str = "default"
+    ) -> Float[Tensor, "*batch labels *event"]:
+        """Return one point or number per label, in the frame of the density.
 
         Args:
             density: What `density` gave.
-            decoder: One of `kdn.density.DECODERS`, of values also `median`, or `default` for the
+            decoder: One of `kdn.density.DECODERS`, of scalars also `median`, or `default` for the
                 head's own. `local_mean` looks 2.5 cells of the network's maps around the argmax,
                 however fine the density.
 
@@ -87,20 +96,20 @@ class Head(nn.Module, ABC):
                 raise ValueError(f"decoder must be one of {', '.join(names)}, got {name!r}")
             return density.mean
         local = name == "local_mean" and self.takes_maps
-        return decode(density, name, radius=_LOCAL_CELLS * self.stride if local else None)
+        return decode(density, name, radius=_LOCAL_CELLS * self.grid.spacing[0] if local else None)
 
     def covers(
         self,
         outputs: Float[Tensor, "batch ..."],
-        points: Float[Tensor, "batch landmarks *event"],
-    ) -> Bool[Tensor, "batch landmarks"]:
+        target: Float[Tensor, "batch labels *event"],
+    ) -> Bool[Tensor, "batch labels"]:
         """Return True where the loss can be learned from: everywhere, for most heads."""
-        return torch.ones(points.shape[:2], dtype=torch.bool, device=points.device)
+        return torch.ones(target.shape[:2], dtype=torch.bool, device=target.device)
 
 
 def rounded_log_prob(
     density: Any,
-    points: Float[Tensor, "*sample_and_batch_and_event"],
+    target: Float[Tensor, "*sample_and_batch_and_event"],
     rounding: float,
 ) -> Float[Tensor, "*sample_and_batch"]:
     """Return the log-likelihood of labels that are known to within half of `rounding` either way.
@@ -112,85 +121,64 @@ def rounded_log_prob(
 
     Args:
         density: Of `(*batch)` labels.
-        points: `(*sample, *batch, *event)`.
-        rounding: In the label's unit; other than 0 for values on one axis only.
+        target: `(*sample, *batch, *event)`.
+        rounding: In the label's unit; other than 0 for scalars only.
     """
     if rounding == 0:
-        return density.log_prob(points)
-    mass = density.log_mass(points - 0.5 * rounding, points + 0.5 * rounding)
+        return density.log_prob(target)
+    mass = density.log_mass(target - 0.5 * rounding, target + 0.5 * rounding)
     return mass - math.log(rounding)
 
 
-class MapHead(Head):
-    """A head over maps with one group of `maps` channels per kind of quantity.
+class CellHead(Head):
+    """A head with one number a cell for each kind of quantity, such as a logit.
 
-    The channels of the network are ordered by kind first: all logits, then all of the next kind.
-    On an axis of values the same are the parts of a vector, each as long as the grid.
+    The network gives maps for points and a vector for scalars, whose parts are as long as the
+    axis. They are ordered by kind first: all logits, then all of the next kind.
 
     Args:
-        landmarks: Number of landmarks, or of values.
-        stride: Crop pixels per cell of the network's maps.
-        grid: Instead of a stride, the grid of the values.
-        maps: Kinds of quantity per landmark.
-        rounding: Of values, see `Head`.
+        count: Number of labels.
+        grid: See `Head`.
+        rounding: See `Head`.
+        kinds: Kinds of quantity per label.
 
     Attributes:
-        unit: Length of a cell of the network's own grid: crop pixels, or the unit of the values.
-        within: True if nothing can be learned from a point outside the map.
-
-    Raises:
-        ValueError: If not exactly one of `stride` and `grid` is given.
+        scalar_decoder: What `decoder` is for scalars.
+        unit: Length of a cell of the network's own grid, in crop pixels or the unit of the labels.
+        within: True if nothing can be learned from a label outside the grid.
     """
 
-    within: bool = False
+    scalar_decoder: ClassVar[str] = "median"
+    within: ClassVar[bool] = False
 
-    def __init__(
-        self,
-        *,
-        landmarks: int,
-        stride: int = 0,
-        grid: Grid | None = None,
-        maps: int = 1,
-        rounding: float = 0.0,
-    ):
-        super().__init__()
-        if (grid is None) == (stride == 0):
-            raise ValueError(f"exactly one of stride and grid must be given, got {stride}, {grid}")
-        self.landmarks = landmarks
-        self.stride = stride
-        self.own_grid = grid
-        self.takes_maps = grid is None
-        self.unit = float(stride) if grid is None else grid.spacing[0]
-        self.channels = landmarks * maps * (1 if grid is None else grid.numel)
-        self.rounding = rounding
-        if grid is not None:
-            self.decoder = "median"
-
-    def grid(self, outputs: Float[Tensor, "batch channels *cells"]) -> Grid:
-        """Return the grid of the maps, its cell centres in crop pixels, or that of the values."""
-        if self.own_grid is not None:
-            return self.own_grid
-        return Grid.of_heatmap(
-            height=outputs.shape[-2], width=outputs.shape[-1], stride=self.stride
-        )
+    def __init__(self, count: int, grid: Grid, rounding: float = 0.0, kinds: int = 1):
+        super().__init__(count, grid, rounding)
+        self.takes_maps = grid.ndim > 1
+        self.unit = grid.spacing[0]
+        self.channels = count * kinds * (1 if self.takes_maps else grid.numel)
+        if not self.takes_maps:
+            self.decoder = self.scalar_decoder
 
     def kinds(
         self, outputs: Float[Tensor, "batch channels *cells"]
-    ) -> Float[Tensor, "batch kinds landmarks *own_cells"]:
+    ) -> Float[Tensor, "batch kinds labels *own_cells"]:
         """Return the outputs with the kinds of quantity apart, in float32 or better."""
-        outputs = outputs if outputs.dtype == torch.float64 else outputs.float()
-        cells = () if self.own_grid is None else self.own_grid.shape
-        return outputs.unflatten(1, (-1, self.landmarks, *cells))
+        cells = () if self.takes_maps else self.grid.shape
+        return at_least_single(outputs).unflatten(1, (-1, self.count, *cells))
 
     def covers(
         self,
         outputs: Float[Tensor, "batch channels *cells"],
-        points: Float[Tensor, "batch landmarks *event"],
-    ) -> Bool[Tensor, "batch landmarks"]:
-        """Return True where the loss can be learned from: within the map, or everywhere."""
+        target: Float[Tensor, "batch labels *event"],
+    ) -> Bool[Tensor, "batch labels"]:
+        """Return True where the loss can be learned from: within the grid, or everywhere."""
         if not self.within:
-            return super().covers(outputs, points)
-        grid = self.grid(outputs)
-        low, high = points.new_tensor(grid.low), points.new_tensor(grid.high)
-        apart = points.reshape(*points.shape[:2], grid.ndim)
-        return ((apart >= low) & (apart < high)).all(dim=-1)
+            return super().covers(outputs, target)
+        low, high = target.new_tensor(self.grid.low), target.new_tensor(self.grid.high)
+        points = target.reshape(*target.shape[:2], self.grid.ndim)
+        return ((points >= low) & (points < high)).all(dim=-1)
+
+
+def at_least_single(outputs: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+    """Return outputs in float32, or in float64 if they are."""
+    return outputs if outputs.dtype == torch.float64 else outputs.float()

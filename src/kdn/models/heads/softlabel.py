@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from kdn.density import KernelDensity
-from kdn.models.heads.head import MapHead
+from kdn.models.heads.head import CellHead
 
 __all__ = ["SoftLabel"]
 
@@ -15,7 +15,7 @@ _PATCH = 7
 _DEVIATION = 1.75
 
 
-class SoftLabel(MapHead):
+class SoftLabel(CellHead):
     """L2 distance between the heatmap and a 7×7 Gaussian patch of standard deviation 1.75 cells.
 
     The patch is the part of `exp(−|cell − point|² / (2 · 1.75²))` on the 7×7 cells around the cell
@@ -25,11 +25,12 @@ class SoftLabel(MapHead):
 
     Source: Bulat and Tzimiropoulos, ICCV 2017; there the patch is centred on the cell.
 
-    Args:
-        landmarks: Number of landmarks.
-        stride: Crop pixels per cell.
+    Arguments as for `CellHead`.
     """
 
+    name = "softlabel"
+    fits = ("points",)
+    flips = True
     decoder = "quarter"
     within = True  # no patch stands for a point outside the map
 
@@ -38,24 +39,24 @@ class SoftLabel(MapHead):
         heat = self.kinds(outputs).squeeze(1).clamp(min=0)
         empty = (heat <= 0).all(dim=-1).all(dim=-1)
         heat = torch.where(empty[..., None, None], torch.ones_like(heat), heat)
-        return KernelDensity(heat.log(), self.grid(outputs), kernel="uniform")
+        return KernelDensity(heat.log(), self.grid, kernel="uniform")
 
     def loss(
         self,
         outputs: Float[Tensor, "batch channels rows columns"],
-        points: Float[Tensor, "batch landmarks 2"],
+        target: Float[Tensor, "batch landmarks 2"],
     ) -> Float[Tensor, "batch landmarks"]:
         """Return the mean squared error over the cells of each map."""
         heat = self.kinds(outputs).squeeze(1)
-        return (heat - self.target(outputs, points)).square().mean(dim=(-2, -1))
+        return (heat - self.patches(outputs, target)).square().mean(dim=(-2, -1))
 
-    def target(
+    def patches(
         self,
         outputs: Float[Tensor, "batch channels rows columns"],
         points: Float[Tensor, "batch landmarks 2"],
     ) -> Float[Tensor, "batch landmarks rows columns"]:
         """Return the patches that the maps should show, for points in crop pixels."""
-        cells = self.grid(outputs).to_cells(points)
+        cells = self.grid.to_cells(points)
         across = _profile(cells[..., 0], outputs.shape[-1])
         down = _profile(cells[..., 1], outputs.shape[-2])
         return down.unsqueeze(-1) * across.unsqueeze(-2)

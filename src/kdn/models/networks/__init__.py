@@ -1,7 +1,10 @@
 """Networks that score the cells of a grid, or give one vector per picture."""
 
-from kdn.models.networks.conv import ConvNet
-from kdn.models.networks.fan import FAN
-from kdn.models.networks.resnet import ResNet
+from __future__ import annotations
 
-__all__ = ["FAN", "ConvNet", "ResNet"]
+from kdn.models.networks.network import Network
+from kdn.models.registry import import_modules
+
+__all__ = ["Network"]
+
+import_modules(__name__, __path__)

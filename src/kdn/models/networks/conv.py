@@ -9,15 +9,19 @@ features and a depth of 4 at 64×64.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from kdn.models.networks.network import Network
+
 __all__ = ["ConvNet"]
 
 
-class ConvNet(nn.Module):
-    """What tells values such as an age from a few thousand pictures in minutes.
+class ConvNet(Network):
+    """What tells scalars such as an age from a few thousand pictures in minutes.
 
     Args:
         channels: Length of the output vector.
@@ -32,9 +36,11 @@ class ConvNet(nn.Module):
         [torch.Size([2, 10])]
     """
 
-    def __init__(self, *, channels: int, features: int = 32, depth: int = 4, dropout: float = 0.0):
+    name = "conv"
+
+    def __init__(self, channels: int, *, features: int = 32, depth: int = 4, dropout: float = 0.0):
         super().__init__()
-        self.stride = 2**depth
+        self.stride = self.stride_of(depth=depth)
         self.conv1 = nn.Conv2d(3, features, 3, stride=2, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(features)
         widths = [features * 2**stage for stage in range(depth)]
@@ -43,6 +49,11 @@ class ConvNet(nn.Module):
         self.stages = nn.Sequential(*blocks)
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(widths[-1], channels)
+
+    @classmethod
+    def stride_of(cls, *, depth: int = 4, **settings: Any) -> int:
+        """Return `2 ** depth`."""
+        return 2**depth
 
     def forward(
         self, images: Float[Tensor, "batch 3 height width"]

@@ -11,10 +11,12 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from kdn.models.networks.network import Network
+
 __all__ = ["FAN", "Activated", "Hourglass", "MultiScaleBlock", "Stack"]
 
 
-class FAN(nn.Module):
+class FAN(Network):
     """Stacked hourglasses that give maps at a quarter of the input's resolution.
 
     With four stacks, 256 features, depth 4 and 68 output channels it has the published size:
@@ -32,9 +34,11 @@ class FAN(nn.Module):
         [(1, 5, 8, 12), (1, 5, 8, 12)]
     """
 
+    name = "fan"
+    gives_maps = True
     stride = 4
 
-    def __init__(self, *, channels: int, stacks: int = 4, features: int = 256, depth: int = 4):
+    def __init__(self, channels: int, *, stacks: int = 4, features: int = 256, depth: int = 4):
         super().__init__()
         self.stem = nn.Sequential(
             nn.Conv2d(3, features // 4, 7, stride=2, padding=3),  # (64, 128, 128)

@@ -7,35 +7,35 @@ stride on the 3×3 convolution of a bottleneck. End-of-line comments give shapes
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-__all__ = ["Basic", "Bottleneck", "ResNet"]
+from kdn.models.networks.network import Network
+
+__all__ = ["Basic", "Bottleneck", "ResNet", "ResNet18", "ResNet50"]
 
 
-class ResNet(nn.Module):
+class ResNet(Network):
     """A residual network that gives one vector per picture.
 
     Args:
         channels: Length of the output vector.
-        layers: 18 or 50.
 
-    Raises:
-        ValueError: If `layers` is neither.
-
-    Example:
-        >>> [vector.shape for vector in ResNet(channels=10, layers=18)(torch.zeros(2, 3, 32, 64))]
-        [torch.Size([2, 10])]
+    Attributes:
+        block: What a stage is made of.
+        blocks: How many of them each of the four stages has.
     """
 
     stride = 32
+    block: ClassVar[type[Basic] | type[Bottleneck]]
+    blocks: ClassVar[tuple[int, int, int, int]]
 
-    def __init__(self, *, channels: int, layers: int = 50):
+    def __init__(self, channels: int):
         super().__init__()
-        if layers not in (18, 50):
-            raise ValueError(f"layers must be 18 or 50, got {layers}")
-        block, counts = (Basic, (2, 2, 2, 2)) if layers == 18 else (Bottleneck, (3, 4, 6, 3))
+        block, counts = self.block, self.blocks
         self.conv1 = nn.Conv2d(3, 64, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.layer1 = _layer(block, 64, 64, counts[0], stride=1)
@@ -119,3 +119,23 @@ class Bottleneck(nn.Module):
         x = F.relu(self.bn1(self.conv1(x)), inplace=True)
         x = F.relu(self.bn2(self.conv2(x)), inplace=True)
         return F.relu(self.bn3(self.conv3(x)) + shortcut, inplace=True)
+
+
+class ResNet18(ResNet):
+    """The smaller one.
+
+    Example:
+        >>> import torch
+        >>> [vector.shape for vector in ResNet18(10)(torch.zeros(2, 3, 32, 64))]
+        [torch.Size([2, 10])]
+    """
+
+    name = "resnet18"
+    block, blocks = Basic, (2, 2, 2, 2)
+
+
+class ResNet50(ResNet):
+    """The larger one, of 23.6 million weights beside the last layer's."""
+
+    name = "resnet50"
+    block, blocks = Bottleneck, (3, 4, 6, 3)

@@ -3,9 +3,9 @@
 What is measured of calibration is in `kdn.evaluate.calibration`.
 """
 
-from kdn.models.recalibration.adjustment import Adjustment
+from kdn.models.recalibration.adjustment import PARTS, Adjustment
 from kdn.models.recalibration.conformal import ConformalLevels
-from kdn.models.recalibration.fit import PARTS, fit_adjustment, mean_nll
+from kdn.models.recalibration.fit import fit_adjustment, mean_nll
 from kdn.models.recalibration.record import Recalibration
 
 __all__ = [

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import singledispatch
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from kdn.density import GaussianDensity, KernelDensity
+from kdn.density import GaussianDensity, KernelDensity, LaplaceDensity
 
-__all__ = ["Adjustment"]
+__all__ = ["PARTS", "Adjustment"]
+
+PARTS = ("temperature", "bandwidth", "covariance")
+"""What can be fitted."""
 
 
 @dataclass(frozen=True)
@@ -25,18 +30,18 @@ class Adjustment:
     the kernels' covariance `h² I` scaled and `s² I` added to it. A uniform kernel, as wide as a
     cell, becomes the Gaussian one of its own variance, `spacing² / 12` (the mean over the axes),
     scaled and added to likewise. A single Gaussian with covariance `C` becomes the one with
-    `a² C + s² I`; it has no temperature.
+    `a² C + s² I`; it has no temperature. A Laplace distribution has `a` times its scale.
 
-    Convention: bandwidths and variance are in the frame of the density, crop pixels in a model.
-    Each number is one for all densities, or one per landmark, the last dimension of the batch.
+    Convention: bandwidths and variance are in the frame of the density, of points in a model crop
+    pixels. Each number is one for all densities, or one per label, the last dimension of the batch.
 
     Args:
         temperature: `T`, positive; below 1 it sharpens.
         bandwidth_factor: `a`, positive.
-        added_variance: `s²`, crop px², 0 or more.
+        added_variance: `s²`, squared units of length, 0 or more.
 
     Raises:
-        ValueError: If a number is not in its range, or numbers are for different landmarks.
+        ValueError: If a number is not in its range, or numbers are for different labels.
 
     Source: temperature scaling is that of Guo et al. (2017) for classifiers.
 
@@ -61,53 +66,90 @@ class Adjustment:
             right = value >= 0 if name == "added_variance" else value > 0
             if value.dim() > 1 or not bool((right & value.isfinite()).all()):
                 raise ValueError(
-                    f"{name} must be {least} and finite, one number or one per landmark, "
+                    f"{name} must be {least} and finite, one number or one per label, "
                     f"got {value.tolist()}"
                 )
             shapes |= {tuple(value.shape)} if value.dim() else set()
         if len(shapes) > 1:
-            raise ValueError(f"numbers must be for the same landmarks, got shapes {sorted(shapes)}")
+            raise ValueError(f"numbers must be for the same labels, got shapes {sorted(shapes)}")
 
-    def applied(self, density: KernelDensity | GaussianDensity) -> KernelDensity | GaussianDensity:
+    def applied(self, density: Any) -> Any:
         """Return the changed density, differentiable in the three numbers.
 
-        Args:
-            density: Batch shape `(*batch, landmarks)`.
-        """
-        if isinstance(density, GaussianDensity):
-            return self._gaussian(density)
-        grid, logits = density.grid, density.raw_logits
-        cells = (1,) * grid.ndim
-        # -inf / T has no derivative in T that is a number.
-        empty = logits.isneginf()
-        temperature = self.temperature.to(logits)
-        cooled = logits.masked_fill(empty, 0.0) / temperature.reshape((*temperature.shape, *cells))
-        if density.bandwidth is None:
-            own = torch.tensor(sum(s**2 for s in grid.spacing) / (12 * grid.ndim)).to(logits)
-        else:
-            own = density.bandwidth.square()
-        inner = cells if density.per_cell else ()
-        factor, added = (
-            value.to(logits).reshape((*value.shape, *inner))
-            for value in (self.bandwidth_factor, self.added_variance)
-        )
-        return KernelDensity(
-            cooled.masked_fill(empty, -math.inf),
-            grid,
-            bandwidth=(factor.square() * own + added).sqrt(),
-            offsets=density.offsets,
-        )
+        One of a kind that has none of them stays as it is.
 
-    def _gaussian(self, density: GaussianDensity) -> GaussianDensity:
-        """Return `N(μ, a² C + s² I)`."""
-        scale = density.scale_tril
-        factor, added = (
-            value.to(scale)[..., None, None]
-            for value in (self.bandwidth_factor, self.added_variance)
-        )
-        identity = torch.eye(scale.shape[-1], dtype=scale.dtype, device=scale.device)
-        # From the scaled factor where nothing is added: its square would lose half the digits.
-        if not self.added_variance.requires_grad and not bool(self.added_variance.any()):
-            return GaussianDensity(density.loc, scale_tril=factor * scale)
-        covariance = factor.square() * density.covariance_matrix + added * identity
-        return GaussianDensity(density.loc, covariance=covariance)
+        Args:
+            density: Batch shape `(*batch, labels)`.
+        """
+        return _applied(density, self)
+
+    @staticmethod
+    def parts_of(density: Any) -> tuple[str, ...]:
+        """Return which numbers change such densities, each in a way of its own.
+
+        Where all kernels have one bandwidth, factor and addition do the same, and only the factor
+        is named.
+        """
+        if isinstance(density, KernelDensity):
+            widths = density.bandwidth
+            same = widths is None or bool((widths == widths.flatten()[0]).all())
+            return PARTS[:2] if same else PARTS
+        if isinstance(density, GaussianDensity):
+            return PARTS[1:]
+        return PARTS[1:2] if isinstance(density, LaplaceDensity) else ()
+
+
+@singledispatch
+def _applied(density: Any, change: Adjustment) -> Any:
+    return density
+
+
+@_applied.register
+def _kernels(density: KernelDensity, change: Adjustment) -> KernelDensity:
+    """Return `Σ p′ K_h′`."""
+    grid, logits = density.grid, density.raw_logits
+    cells = (1,) * grid.ndim
+    # -inf / T has no derivative in T that is a number.
+    empty = logits.isneginf()
+    temperature = change.temperature.to(logits)
+    cooled = logits.masked_fill(empty, 0.0) / temperature.reshape((*temperature.shape, *cells))
+    kernel: Any = density.kernel
+    if density.bandwidth is None:
+        kernel = "gaussian"
+        variance = torch.tensor(sum(s**2 for s in grid.spacing) / (12 * grid.ndim)).to(logits)
+    else:
+        variance = density.bandwidth.square()
+    inner = cells if density.per_cell else ()
+    factor, added = (
+        value.to(logits).reshape((*value.shape, *inner))
+        for value in (change.bandwidth_factor, change.added_variance)
+    )
+    return KernelDensity(
+        cooled.masked_fill(empty, -math.inf),
+        grid,
+        kernel=kernel,
+        bandwidth=(factor.square() * variance + added).sqrt(),
+        offsets=density.offsets,
+    )
+
+
+@_applied.register
+def _gaussian(density: GaussianDensity, change: Adjustment) -> GaussianDensity:
+    """Return `N(μ, a² C + s² I)`."""
+    scale = density.scale_tril
+    factor, added = (
+        value.to(scale)[..., None, None]
+        for value in (change.bandwidth_factor, change.added_variance)
+    )
+    identity = torch.eye(scale.shape[-1], dtype=scale.dtype, device=scale.device)
+    # From the scaled factor where nothing is added: its square would lose half the digits.
+    if not change.added_variance.requires_grad and not bool(change.added_variance.any()):
+        return GaussianDensity(density.loc, scale_tril=factor * scale)
+    covariance = factor.square() * density.covariance_matrix + added * identity
+    return GaussianDensity(density.loc, covariance=covariance)
+
+
+@_applied.register
+def _laplace(density: LaplaceDensity, change: Adjustment) -> LaplaceDensity:
+    """Return the one of `a` times the scale."""
+    return LaplaceDensity(density.loc, change.bandwidth_factor.to(density.scale) * density.scale)

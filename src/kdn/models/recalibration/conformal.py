@@ -24,16 +24,16 @@ class ConformalLevels:
     same source, none of them trained on. The corrected level of a point is the least nominal level
     whose region holds it, `#{uᵢ < u} / (n + 1)`.
 
-    *Per landmark* this holds for every landmark. *Pooled*, the levels of all landmarks are taken
-    together, each sample's weights adding up to 1: then the share of a further sample's landmarks
-    that lie within their regions is `α` or more on average, though single landmarks may have less.
+    *Per label* this holds for every label. *Pooled*, the levels of all labels are taken
+    together, each sample's weights adding up to 1: then the share of a further sample's labels
+    that lie within their regions is `α` or more on average, though single labels may have less.
 
     Args:
-        levels: `(n, landmarks)`, levels of the labels, NaN where there is none.
-        pooled: Take the landmarks together.
+        levels: `(n, labels)`, levels of the true labels, NaN where there is none.
+        pooled: Take the labels together.
 
     Raises:
-        ValueError: If a level is not in [0, 1], or a landmark (pooled: all) has no label.
+        ValueError: If a level is not in [0, 1], or a label (pooled: all) is not there.
 
     Source: split-conformal prediction (Papadopoulos et al. 2002, Lei et al. 2018); the pooled form
     is conformal risk control (Angelopoulos et al. 2022) of the share left outside.
@@ -47,7 +47,7 @@ class ConformalLevels:
         array([[0.25 , 0.333]])
     """
 
-    levels: Float[np.ndarray, "n landmarks"]
+    levels: Float[np.ndarray, "n labels"]
     pooled: bool = False
 
     def __post_init__(self) -> None:
@@ -59,12 +59,10 @@ class ConformalLevels:
         counts = known.sum(axis=0)
         if not (counts.any() if self.pooled else len(counts) and counts.all()):
             missing = np.flatnonzero(counts == 0).tolist()
-            raise ValueError(
-                f"levels must have a label of each landmark, got none of {missing[:5]}"
-            )
+            raise ValueError(f"levels must have one of each label, got none of {missing[:5]}")
 
-    def own(self, nominal: float) -> Float[np.ndarray, " landmarks"]:
-        """Return the densities' own levels whose regions hold a label this often, `(landmarks,)`.
+    def own(self, nominal: float) -> Float[np.ndarray, " labels"]:
+        """Return the densities' own levels whose regions hold a label this often, `(labels,)`.
 
         1, the whole plane, where there are too few labels for the promise.
 
@@ -74,28 +72,27 @@ class ConformalLevels:
         if not 0 <= nominal <= 1:
             raise ValueError(f"nominal must be in [0, 1], got {nominal}")
         result = np.ones(self.levels.shape[1])
-        for landmark, (found, before) in enumerate(self._columns):
+        for label, (levels, before) in enumerate(self._columns):
             # The first whose corrected level exceeds the nominal one lies on the edge.
             at = int(np.searchsorted(before, nominal, side="right")) - 1
-            result[landmark] = found[at] if at < len(found) else 1.0
+            result[label] = levels[at] if at < len(levels) else 1.0
         return result
 
     def corrected(
-        self, level: Float[np.ndarray, "*any landmarks"]
-    ) -> Float[np.ndarray, "*any landmarks"]:
+        self, level: Float[np.ndarray, "*any labels"]
+    ) -> Float[np.ndarray, "*any labels"]:
         """Return the least nominal level whose region holds a point of this own level.
 
         NaN stays NaN.
         """
         result = np.empty(level.shape)
-        for landmark, (found, before) in enumerate(self._columns):
-            own = level[..., landmark]
-            result[..., landmark] = before[np.searchsorted(found, own, side="left")]
+        for label, (levels, before) in enumerate(self._columns):
+            result[..., label] = before[np.searchsorted(levels, level[..., label], side="left")]
         return np.where(np.isnan(level), math.nan, result)
 
     def corrected_tie(
-        self, level: Float[np.ndarray, "*any landmarks"], tie: Float[np.ndarray, "*any landmarks"]
-    ) -> Float[np.ndarray, "*any landmarks"]:
+        self, level: Float[np.ndarray, "*any labels"], tie: Float[np.ndarray, "*any labels"]
+    ) -> Float[np.ndarray, "*any labels"]:
         """Return how far up the nominal level of a point may be taken at random.
 
         Corrected levels have steps of `1 / (n + 1)`. A random share of the step added to them, and
@@ -106,15 +103,15 @@ class ConformalLevels:
             tie: Mass that is exactly as dense.
         """
         result = np.empty(level.shape)
-        for landmark, (found, before) in enumerate(self._columns):
-            low = np.searchsorted(found, level[..., landmark], side="left")
-            high = np.searchsorted(found, (level + tie)[..., landmark], side="left")
-            result[..., landmark] = np.append(before, 1.0)[high + 1] - before[low]
+        for label, (levels, before) in enumerate(self._columns):
+            low = np.searchsorted(levels, level[..., label], side="left")
+            high = np.searchsorted(levels, (level + tie)[..., label], side="left")
+            result[..., label] = np.append(before, 1.0)[high + 1] - before[low]
         return np.where(np.isnan(level), math.nan, result)
 
     @cached_property
     def _columns(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Return each landmark's `m` sorted levels, and `m + 1` shares of what is below them.
+        """Return each label's `m` sorted levels, and `m + 1` shares of what is below them.
 
         The shares are those below each level, and in the end of all, of a whole that counts the
         further sample too.
@@ -122,7 +119,7 @@ class ConformalLevels:
         known = ~np.isnan(self.levels)
         if not self.pooled:
             columns = [np.sort(self.levels[known[:, i], i]) for i in range(known.shape[1])]
-            return [(found, np.arange(len(found) + 1) / (len(found) + 1)) for found in columns]
+            return [(own, np.arange(len(own) + 1) / (len(own) + 1)) for own in columns]
         each = known.sum(axis=1, keepdims=True)
         weights = np.broadcast_to(1.0 / np.maximum(each, 1), known.shape)[known]
         values = self.levels[known]

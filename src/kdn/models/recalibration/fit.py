@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from kdn.density import GaussianDensity, KernelDensity
-from kdn.models.recalibration.adjustment import Adjustment
+from kdn.models.heads import rounded_log_prob
+from kdn.models.recalibration.adjustment import PARTS, Adjustment
 
-__all__ = ["PARTS", "fit_adjustment", "mean_nll"]
+__all__ = ["fit_adjustment", "mean_nll"]
 
-Density = KernelDensity | GaussianDensity
-Batch = tuple[Density, Float[Tensor, "_ landmarks 2"], Bool[Tensor, "_ landmarks"]]
-
-PARTS = ("temperature", "bandwidth", "covariance")
-"""What can be fitted."""
+Batch = tuple[Any, Float[Tensor, "_ labels *event"], Bool[Tensor, "_ labels"]]
 
 _START = 0.3
 """Added deviation that the search starts from, as a share of the kernels'."""
@@ -27,24 +24,25 @@ def fit_adjustment(
     batches: Callable[[], Iterable[Batch]],
     *,
     parts: Sequence[str] = PARTS,
-    per_landmark: bool = False,
+    per_label: bool = False,
+    rounding: float = 0.0,
     steps: int = 25,
     progress: Callable[[float], object] | None = None,
 ) -> Adjustment:
     """Return the adjustment with the least mean `−log p` of the labels.
 
-    L-BFGS on `log T`, `log a` and `log s²`, with the exact gradient. Where all kernels have one
-    bandwidth, factor and addition do the same, and only the factor is fitted; likewise a single
-    Gaussian has no temperature.
+    L-BFGS on `log T`, `log a` and `log s²`, as far as densities of the kind have them
+    (`Adjustment.parts_of`), with the exact gradient.
 
     Args:
-        batches: Gives the densities `(batch, landmarks)` with their labels, in their frame, and
-            which of those count; called once for each evaluation of the likelihood, on samples
-            that were not trained on.
+        batches: Gives the densities `(batch, labels)` with their labels, in their frame, and which
+            of those count; called once for each evaluation of the likelihood, on samples that were
+            not trained on.
         parts: What is fitted: `temperature`, `bandwidth`, `covariance`.
-        per_landmark: Fit numbers for every landmark rather than one for all.
+        per_label: Fit numbers for every label rather than one for all.
+        rounding: Of the labels, see `kdn.models.heads.rounded_log_prob`.
         steps: L-BFGS iterations at most.
-        progress: Called with the mean NLL, nats per crop px², after each evaluation.
+        progress: Called with the mean NLL, in nats, after each evaluation.
 
     Raises:
         ValueError: If there is no such part, or no label that counts.
@@ -53,8 +51,9 @@ def fit_adjustment(
     if wrong or not parts:
         raise ValueError(f"parts must be some of {', '.join(PARTS)}, got {list(parts)}")
     first, _, _ = next(iter(batches()))
-    shape = (first.batch_shape[-1],) if per_landmark else ()
-    search = _Search(_useful(first, parts), shape, start=_START * _width(first))
+    shape = (first.batch_shape[-1],) if per_label else ()
+    useful = [part for part in Adjustment.parts_of(first) if part in parts]
+    search = _Search(useful, shape, start=_START * _width(first))
     if not search.logs:
         return search.adjustment()
     logs = list(search.logs.values())
@@ -70,7 +69,7 @@ def fit_adjustment(
         optimiser.zero_grad()
         total, seen = 0.0, 0
         for batch in batches():
-            loss, count = _nll_of(batch, search.adjustment())
+            loss, count = _nll_of(batch, search.adjustment(), rounding)
             loss.backward()
             total, seen = total + float(loss.detach()), seen + count
         _require_labels(seen)
@@ -85,12 +84,15 @@ def fit_adjustment(
         return search.adjustment()
 
 
-def mean_nll(batches: Iterable[Batch], adjustment: Adjustment | None = None) -> float:
-    """Return the mean `−log p` of the labels that count, nats per crop px².
+def mean_nll(
+    batches: Iterable[Batch], adjustment: Adjustment | None = None, *, rounding: float = 0.0
+) -> float:
+    """Return the mean `−log p` of the labels that count, in nats.
 
     Args:
         batches: Densities, labels and which of them count.
         adjustment: Changes the densities first.
+        rounding: Of the labels.
 
     Raises:
         ValueError: If no label counts.
@@ -98,18 +100,19 @@ def mean_nll(batches: Iterable[Batch], adjustment: Adjustment | None = None) -> 
     total, seen = 0.0, 0
     with torch.no_grad():
         for batch in batches:
-            loss, count = _nll_of(batch, adjustment)
+            loss, count = _nll_of(batch, adjustment, rounding)
             total, seen = total + float(loss), seen + count
     _require_labels(seen)
     return total / seen
 
 
-def _nll_of(batch: Batch, adjustment: Adjustment | None) -> tuple[Tensor, int]:
+def _nll_of(batch: Batch, adjustment: Adjustment | None, rounding: float) -> tuple[Tensor, int]:
     """Return the sum of `−log p` over a batch's labels that count, and their number."""
-    density, points, valid = batch
+    density, target, valid = batch
     changed = density if adjustment is None else adjustment.applied(density)
-    # Where a label is missing its place is made up, and its likelihood left out.
-    log_prob = changed.log_prob(points.nan_to_num(0.0)).masked_fill(~valid, 0.0)
+    # Where a label is missing one is made up, and its likelihood left out.
+    log_prob = rounded_log_prob(changed, target.nan_to_num(0.0), rounding)
+    log_prob = log_prob.masked_fill(~valid, 0.0)
     return -log_prob.double().sum(), int(valid.sum())
 
 
@@ -136,21 +139,7 @@ class _Search:
         )
 
 
-def _width(density: Density) -> float:
-    """Return the mean deviation of the kernels, or of the Gaussians."""
-    if isinstance(density, GaussianDensity):
-        return float(density.uncertainty_length.mean())
-    if density.bandwidth is None:
-        return float(sum(s**2 for s in density.grid.spacing) / (12 * density.grid.ndim)) ** 0.5
-    return float(density.bandwidth.mean())
-
-
-def _useful(density: Density, parts: Sequence[str]) -> list[str]:
-    """Return the parts, in a fixed order, that differ in what they do to such densities."""
-    parts = [part for part in PARTS if part in parts]
-    left = [part for part in parts if part != "temperature" or isinstance(density, KernelDensity)]
-    bandwidth = density.bandwidth if isinstance(density, KernelDensity) else torch.arange(2)
-    same = bandwidth is None or bool((bandwidth == bandwidth.flatten()[0]).all())
-    if same and "bandwidth" in left:
-        left = [part for part in left if part != "covariance"]
-    return left
+def _width(density: Any) -> float:
+    """Return the mean deviation of the kernels, or of densities without."""
+    bandwidth = getattr(density, "bandwidth", None)
+    return float((density.variance.sqrt() if bandwidth is None else bandwidth).mean())

@@ -11,14 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from kdn.density import GaussianDensity, KernelDensity, MappedDensity
-from kdn.density.combined import CombinedDensity
 from kdn.models.recalibration.adjustment import Adjustment
 from kdn.models.recalibration.conformal import ConformalLevels
 
 __all__ = ["Recalibration"]
-
-Density = KernelDensity | GaussianDensity | MappedDensity | CombinedDensity
 
 _NUMBERS = ("temperature", "bandwidth_factor", "added_variance")
 
@@ -30,23 +26,23 @@ class Recalibration:
     Args:
         adjustment: None where the densities stay as they are.
         levels: None where their own levels are taken at their word.
-        facts: About the fit, of JSON types: on what, on how many faces, NLL before and after.
+        facts: About the fit, of JSON types: on what, on how many samples, NLL before and after.
     """
 
     adjustment: Adjustment | None = None
     levels: ConformalLevels | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
 
-    def adjusted(self, density: KernelDensity | GaussianDensity) -> KernelDensity | GaussianDensity:
+    def adjusted(self, density: Any) -> Any:
         """Return the density as the adjustment changes it."""
         return density if self.adjustment is None else self.adjustment.applied(density)
 
-    def hdr_level(self, density: Density, points: Float[Tensor, ...]) -> Float[Tensor, ...]:
+    def hdr_level(self, density: Any, points: Float[Tensor, ...]) -> Float[Tensor, ...]:
         """Return the least nominal level whose region holds each point, `(*sample, *batch)`.
 
         Args:
-            density: Adjusted, batch shape `(*batch, landmarks)`.
-            points: `(*sample, *batch, landmarks, ndim)` in its frame.
+            density: Adjusted, batch shape `(*batch, labels)`.
+            points: `(*sample, *batch, labels, *event)` in its frame.
         """
         own = density.hdr_level(points)
         if self.levels is None:
@@ -54,14 +50,12 @@ class Recalibration:
         corrected = self.levels.corrected(own.double().cpu().numpy())
         return torch.from_numpy(corrected).to(own)
 
-    def hdr_tie(
-        self, density: KernelDensity | GaussianDensity | MappedDensity, points: Float[Tensor, ...]
-    ) -> Float[Tensor, ...]:
+    def hdr_tie(self, density: Any, points: Float[Tensor, ...]) -> Float[Tensor, ...]:
         """Return how much of the nominal level is due to all that is as dense as each point.
 
         Args:
-            density: Adjusted, batch shape `(*batch, landmarks)`.
-            points: `(*sample, *batch, landmarks, ndim)` in its frame.
+            density: Adjusted, batch shape `(*batch, labels)`.
+            points: `(*sample, *batch, labels, *event)` in its frame.
         """
         own = density.hdr_tie(points)
         if self.levels is None:
@@ -70,30 +64,30 @@ class Recalibration:
         tie = self.levels.corrected_tie(level, own.double().cpu().numpy())
         return torch.from_numpy(tie).to(own)
 
-    def own_level(self, nominal: float, landmarks: int) -> Float[np.ndarray, " landmarks"]:
+    def own_level(self, nominal: float, labels: int) -> Float[np.ndarray, " labels"]:
         """Return the level of highest density whose region holds a label this often."""
         if self.levels is None:
             if not 0 <= nominal <= 1:
                 raise ValueError(f"nominal must be in [0, 1], got {nominal}")
-            return np.full(landmarks, nominal)
+            return np.full(labels, nominal)
         return self.levels.own(nominal)
 
     def summary(self) -> dict[str, Any]:
-        """Return the facts with the adjustment's numbers (means where they are per landmark)."""
-        found = dict(self.facts)
+        """Return the facts with the adjustment's numbers (means where they are per label)."""
+        summary = dict(self.facts)
         if self.adjustment is not None:
-            found |= {name: float(getattr(self.adjustment, name).mean()) for name in _NUMBERS}
-        return found
+            summary |= {name: float(getattr(self.adjustment, name).mean()) for name in _NUMBERS}
+        return summary
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what a checkpoint stores of it beside the facts."""
-        found: dict[str, Tensor] = {}
+        tensors: dict[str, Tensor] = {}
         if self.adjustment is not None:
-            found |= {name: getattr(self.adjustment, name) for name in _NUMBERS}
+            tensors |= {name: getattr(self.adjustment, name) for name in _NUMBERS}
         if self.levels is not None:
             name = "pooled_levels" if self.levels.pooled else "levels"
-            found[name] = torch.from_numpy(self.levels.levels).float()
-        return found
+            tensors[name] = torch.from_numpy(self.levels.levels).float()
+        return tensors
 
     @classmethod
     def of_tensors(cls, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> Recalibration:

@@ -8,7 +8,7 @@ import torch
 from kdn.data.markup import FACE68
 from kdn.density import KernelDensity
 from kdn.grid import Grid
-from kdn.models.heads import mirror_average
+from kdn.models.heads import flip_average
 from kdn.models.model import build_model
 from kdn.recipe import DataRecipe, HeadRecipe, NetworkRecipe, Recipe
 
@@ -30,7 +30,7 @@ def turned_back(points: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("options", [{"bandwidth": 3.0}, {"kernel": "uniform"}])
 def test_it_is_the_mixture(options):
     one, other = KernelDensity(maps(0), GRID, **options), KernelDensity(maps(1), GRID, **options)
-    both = mirror_average(one, other, FLIP)
+    both = flip_average(one, other, FLIP)
     points = torch.rand(2, 3, 2).double() * torch.tensor([28.0, 20.0])
     # p(y) of landmark i is half its own and half that of landmark flip[i] at the mirrored point.
     seen = other.log_prob(turned_back(points))[:, list(FLIP)]
@@ -44,7 +44,7 @@ def test_learned_bandwidths_keep_mean_and_covariance():
     h = torch.tensor([2.0, 3.0, 5.0]).double()
     one = KernelDensity(maps(2), GRID, bandwidth=h)
     other = KernelDensity(maps(3), GRID, bandwidth=h)
-    both = mirror_average(one, other, FLIP)
+    both = flip_average(one, other, FLIP)
     wide = one.bandwidth
     assert wide is not None
     back = turned_back(other.mean)
@@ -68,13 +68,13 @@ def test_what_cannot_be_averaged(wrong, said):
     one = KernelDensity(maps(0), GRID, bandwidth=3.0)
     other = KernelDensity(maps(1), **{"grid": GRID, "bandwidth": 3.0, **wrong})
     with pytest.raises(ValueError, match=said):
-        mirror_average(one, other, FLIP)
+        flip_average(one, other, FLIP)
 
 
 def test_another_number_of_landmarks():
     one = KernelDensity(maps(0), GRID, bandwidth=3.0)
     with pytest.raises(ValueError, match="flip must have 3 entries, got 2"):
-        mirror_average(one, one, (1, 0))
+        flip_average(one, one, (1, 0))
 
 
 def test_a_model_says_the_same_of_a_crop_and_its_mirror_image():
@@ -87,8 +87,8 @@ def test_a_model_says_the_same_of_a_crop_and_its_mirror_image():
     model = build_model(recipe).eval()
     crops = torch.randint(0, 256, (2, 3, 32, 48), dtype=torch.uint8)
     with torch.no_grad():
-        seen = model.density(crops, mirror=True)
-        mirrored = model.density(crops.flip(-1), mirror=True)
+        seen = model.density(crops, flip=True)
+        mirrored = model.density(crops.flip(-1), flip=True)
         plain = model.density(crops)
     expected = seen.mean[:, list(FACE68.flip)]
     expected[..., 0] = 47 - expected[..., 0]
@@ -97,7 +97,7 @@ def test_a_model_says_the_same_of_a_crop_and_its_mirror_image():
 
 
 @pytest.mark.parametrize("name", ["gaussian", "kdn_adaptive"])
-def test_heads_without_a_mirror_average(name):
+def test_heads_without_a_flip_average(name):
     network = NetworkRecipe(name="resnet18") if name == "gaussian" else NetworkRecipe(features=8)
     recipe = Recipe(
         data=DataRecipe(height=64, width=64),
@@ -106,4 +106,4 @@ def test_heads_without_a_mirror_average(name):
     )
     model = build_model(recipe).eval()
     with torch.no_grad(), pytest.raises(ValueError, match="must"):
-        model.density(torch.zeros(2, 3, 64, 64, dtype=torch.uint8), mirror=True)
+        model.density(torch.zeros(2, 3, 64, 64, dtype=torch.uint8), flip=True)

@@ -13,8 +13,6 @@ from jaxtyping import Bool, UInt8
 from kdn.data.sample import Box, Sample, tight_box
 from kdn.data.split import picture_names
 
-__all__ = ["Occluded"]
-
 _FILLINGS = ("flat", "noise", "texture")
 
 
@@ -38,13 +36,6 @@ class Occluded(Sequence[Sample]):
 
     Raises:
         ValueError: If the seed is negative, or the sizes are not `0 < least ≤ largest`.
-
-    Example:
-        >>> from kdn.data import SyntheticFaces
-        >>> faces = SyntheticFaces(5, seed=0, occluded=0)
-        >>> covered = Occluded(faces, seed=1)
-        >>> faces[1].visible.sum().item(), covered[1].visible.sum().item()
-        (68, 58)
     """
 
     def __init__(
