@@ -208,6 +208,32 @@ def check(table: Path, threshold: float = 7.0) -> int:
         table: The file.
         threshold: Of rows that do not say theirs, in percent.
     """
+    if not (math.isfinite(threshold) and threshold > 0):
+        raise ValueError(f"threshold must be positive and finite, got {threshold}")
+    problems: list[str] = []
+    rows = read_table(table, threshold=threshold, problems=problems)
+    fits: dict[str, int] = dict.fromkeys(get_args(Rule), 0)
+    nowhere = []
+    for row in rows:
+        verdict = judge(row)
+        failure = f", failure {row.failure.text}" if row.failure else ""
+        print(f"{row.name}: NME {row.nme.text}, AUC@{row.threshold:g} {row.auc.text}{failure}")
+        for rule in fits:
+            if rule not in verdict:
+                print(f"  {rule:<6} is a rule for AUC@7 only")
+                continue
+            reason = verdict[rule]
+            print(f"  {rule:<6} " + (f"impossible: {reason}" if reason else "possible"))
+            fits[rule] += not reason
+        if all(verdict.values()):
+            nowhere.append(row.name)
+    counts = ", ".join(f"{count} possible by {rule}" for rule, count in fits.items())
+    print(f"{len(rows)} rows: {counts}, {len(nowhere)} by no rule")
+    for name in nowhere:
+        print(f"by no rule: {name}")
+    for problem in problems:
+        print(f"left out: {problem}", file=sys.stderr)
+    return 1 if nowhere or problems else 0
 
 
 def main() -> int:

@@ -365,7 +365,7 @@ def test_what_cannot_be_drawn_is_named(named, maps):
         reliability_figure(named)
     none = dict.fromkeys(("target", "valid", "log_prob", "hdr_tie", "energy_score"))
     blank = dataclasses.replace(named["of others"], **none)
-    with pytest.raises(ValueError, match="blank: predictions must have labels to be drawn"):
+    with pytest.raises(ValueError, match="blank: predictions must have labels"):
         ced_figure({"right": named["right"], "blank": blank})
     with pytest.raises(ValueError, match="sample must be one that fine has, got 'a'"):
         heatmap_figure(maps, sample="a")

@@ -85,7 +85,8 @@ def _levels(axes: Axes, whole: Part, name: str) -> None:
         if low is not None and high is not None and not np.isnan(low).all():
             axes.vlines(middles, bins * low, bins * high, color="black", lw=0.9)
         axes.axhline(1.0, color=MUTED, lw=1)
-        top = max(2.0, 1.15 * bins * float(np.nanmax(shares if high is None else high)))
+        known = [values for values in (shares, high) if values is not None]
+        top = max(2.0, 1.15 * bins * float(np.nanmax(known)))
         axes.set(xlim=(0, 1), ylim=(0, top if np.isfinite(top) else 2.0))
         p_value, least = whole.uniformity.p_value, 1 / (1 + whole.uniformity.replicates)
         said = f"p < {max(0.001, least):.3f}" if p_value <= least else f"p = {p_value:.3f}"
