@@ -31,15 +31,15 @@ def drawn(low: np.ndarray, high: np.ndarray) -> np.ndarray:
 def test_coverage_is_that_of_drawn_levels(spans, nominal):
     levels = drawn(*spans)
     np.testing.assert_allclose(
-        share_up_to(*spans, nominal), (levels <= nominal).mean(axis=0), atol=1e-4
+        share_up_to(spans[0], spans[1], nominal), (levels <= nominal).mean(axis=0), atol=1e-4
     )
     inside = np.abs(levels - 0.5) <= nominal / 2 + 1e-12
-    np.testing.assert_allclose(central_share(*spans, nominal), inside.mean(axis=0), atol=1e-4)
+    np.testing.assert_allclose(central_share(spans[0], spans[1], nominal), inside.mean(axis=0), atol=1e-4)
 
 
 @pytest.mark.parametrize("bins", [1, 4, 10])
 def test_histograms_are_those_of_drawn_levels(spans, bins):
-    got = np.array(list(bin_shares(*spans, bins)))
+    got = np.array(list(bin_shares(spans[0], spans[1], bins)))
     assert got.shape == (bins, N)
     np.testing.assert_allclose(got.sum(axis=0), 1.0, rtol=1e-12)
     levels = drawn(*spans)

@@ -400,7 +400,7 @@ def test_a_json_list_may_have_the_columns_of_a_table(tmp_path):
     problems: list[str] = []
     got, _ = read_published(source, problems=problems)
     assert got.id == ("12_1",)
-    np.testing.assert_array_equal(got.landmarks[0], points)
+    np.testing.assert_array_equal(got.prediction[0], points)
     assert problems == [f"{source}: entry 1: coordinates must be numbers, got None"]
 
 
@@ -453,12 +453,18 @@ def test_files_that_are_not_read(name, content, said, tmp_path):
         (["bare.parquet"], "bare.parquet: has no labels, name them with --labels"),
         (["made", "--labels", "made/test"], "made: no .pts file in it"),
         (["p.csv", "--labels", "nowhere"], "nowhere: no such folder"),
-        (["p.csv", "--labels", "synthetic:3:0"], "no prediction is of a labelled sample: the first"),
+        (
+            ["p.csv", "--labels", "synthetic:3:0"],
+            "no prediction is of a labelled sample: the first",
+        ),
         (["full.parquet", "--labels", "made/test"], "must have no labels of their own"),
         (["full.parquet", "--first-pixel", "1"], "which count from 0"),
         (["bare.parquet", "--labels", "made/test", "--first-pixel", "1"], "which count from 0"),
         (["p.csv", "--labels", "made/test", "--first-pixel", "2"], "must be 0, 0.5 or 1, got 2"),
-        (["p.csv", "--labels", "made/test", "--out", "x.csv"], "points are written to .parquet, not .csv"),
+        (
+            ["p.csv", "--labels", "made/test", "--out", "x.csv"],
+            "points are written to .parquet, not .csv",
+        ),
         (["p.csv", "--labels", "made/test", "--decoder", "mode"], "column 'mode' is missing"),
         (["five.parquet", "--labels", "made/test"], "must have 68 landmarks as the labels have"),
     ],

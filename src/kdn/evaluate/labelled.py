@@ -199,8 +199,7 @@ def _predicted(predictions: Predictions) -> Iterator[tuple[str, Bool[np.ndarray,
     """Yield where predictions are numbers, and points finite, by column."""
     name = "landmarks" if predictions.values is None else "values"
     for column, points in {name: predictions.prediction, **predictions.decoders}.items():
-        finite = np.isfinite(points)
-        yield column, finite if finite.ndim == 2 else finite.all(axis=-1)
+        yield column, np.asarray(np.isfinite(points).all(axis=tuple(range(2, points.ndim))))
     for column in ("uncertainty", "entropy"):
         numbers = getattr(predictions, column)
         if numbers is not None:
