@@ -34,7 +34,9 @@ def test_coverage_is_that_of_drawn_levels(spans, nominal):
         share_up_to(spans[0], spans[1], nominal), (levels <= nominal).mean(axis=0), atol=1e-4
     )
     inside = np.abs(levels - 0.5) <= nominal / 2 + 1e-12
-    np.testing.assert_allclose(central_share(spans[0], spans[1], nominal), inside.mean(axis=0), atol=1e-4)
+    np.testing.assert_allclose(
+        central_share(spans[0], spans[1], nominal), inside.mean(axis=0), atol=1e-4
+    )
 
 
 @pytest.mark.parametrize("bins", [1, 4, 10])
