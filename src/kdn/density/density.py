@@ -131,7 +131,8 @@ class Density(Distribution):
             points = nodes.points.reshape(total, maps, self.ndim).transpose(0, 1)
             if bool((nodes.log_weights == nodes.log_weights.flatten()[0]).all()):
                 return points, None
-            return points, nodes.log_weights.reshape(total, -1).T.exp()
+            weights = nodes.log_weights.reshape(total, -1).T.exp()
+            return points, weights.expand(maps, total)
 
         with torch.no_grad():
             return self._kept("flat", flatten)
@@ -550,4 +551,6 @@ def _over_batch(affine: Affine, batch: torch.Size) -> Affine:
 def _moved(affine: Affine, points: Tensor) -> Tensor:
     """Return points moved, with the maps broadcast from the right, as a batch of densities is."""
     linear, offset = affine.linear.to(points), affine.offset.to(points)
-    return (linear * points.unsqueeze(-2)).sum(-1) + offset
+    x, y = points.unbind(-1)
+    rows = [linear[..., i, 0] * x + linear[..., i, 1] * y + offset[..., i] for i in (0, 1)]
+    return torch.stack(rows).movedim(0, -1)

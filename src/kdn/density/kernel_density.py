@@ -158,8 +158,8 @@ class KernelDensity(Density):
 
     def _differentiable(self) -> KernelMaps:
         """Return the maps to take moments of: those that are kept, unless a gradient is to flow."""
-        follow = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in self.tensors)
-        return self.flat if follow else self.maps
+        flat = self.flat
+        return flat if flat.differentiable else self.maps
 
     @property
     def logits(self) -> Float[Tensor, ...]:
