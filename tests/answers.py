@@ -41,6 +41,7 @@ class Case:
         about: All that is needed to build it again.
         density: Of the library.
         groups: For each row its groups, one but for products.
+        dtype: In which the library computes.
         exponents: Of the groups.
     """
 
@@ -49,6 +50,7 @@ class Case:
     about: str
     density: Any
     groups: list[list[list[Kernels]]]
+    dtype: torch.dtype
     exponents: tuple[float, ...] = (1.0,)
 
     @property
@@ -77,7 +79,7 @@ def errors_of(case: Case, *, count: int = 1 << 16) -> dict[str, Tensor | str]:
         except Exception as error:
             return {"building": f"{type(error).__name__}: {error}"}
     truths = [Truth(groups, case.exponents, count=count) for groups in case.groups]
-    asked = Asked(density, truths)
+    asked = Asked(density, truths, case.dtype)
     errors: dict[str, Tensor | str] = {}
     for name in LIMITS:
         try:
@@ -93,9 +95,10 @@ class Asked:
     Args:
         density: Of the library.
         truths: Of each row of its flattened batch.
+        dtype: In which it computes.
     """
 
-    def __init__(self, density: Any, truths: list[Truth]) -> None:
+    def __init__(self, density: Any, truths: list[Truth], dtype: torch.dtype) -> None:
         self.density, self.truths = density, truths
         self.batch, self.event = tuple(density.batch_shape), tuple(density.event_shape)
         ndim = truths[0].points.shape[1]
@@ -107,7 +110,6 @@ class Asked:
             far = mean + torch.tensor([[3.0], [-5.0]]).double() * covariance.diagonal().sqrt()
             rows.append(torch.cat([draws, far]))
         points = torch.stack(rows, 1).reshape(-1, *self.batch, ndim)
-        dtype = density.mean.dtype
         self.slack = 1e-4 if dtype == torch.float32 else 1e-7
         self.points = points.squeeze(-1).to(dtype) if not self.event else points.to(dtype)
         self.rows = self.vectors(self.points)

@@ -222,7 +222,8 @@ def single_cases(count: int, seed: int) -> Iterator[Case]:
         kind, dice = turn[index % len(turn)], Dice(1000003 * seed + index)
         batch, dtype = dice.choice(*BATCHES), dice.choice(torch.float32, torch.float64)
         about, density, rows = kinds[kind](dice, {"batch": batch, "dtype": dtype})
-        yield Case(kind, f"{kind} {index}", f"{about}, {dtype}", density, [[row] for row in rows])
+        groups = [[row] for row in rows]
+        yield Case(kind, f"{kind} {index}", f"{about}, {dtype}", density, groups, dtype)
         done, index = done + len(rows), index + 1
 
 
@@ -271,11 +272,9 @@ def mixture_cases(count: int, seed: int) -> Iterator[Case]:
             for of_parts in zip(*(rows for _, _, rows in parts), strict=True)
         ]
         about = f"widths 1:{ratio:.3g}, {dtype}: {' + '.join(a for a, _, _ in parts)}"
-        kind, build = (
-            f"mixtures, {ndim}-D",
-            (mixture, [one for _, one, _ in parts], weights.tolist()),
-        )
-        yield Case(kind, f"mixture {index}", about, build, [[row] for row in rows])
+        build = (mixture, [one for _, one, _ in parts], weights.tolist())
+        groups = [[row] for row in rows]
+        yield Case(f"mixtures, {ndim}-D", f"mixture {index}", about, build, groups, dtype)
         done, index = done + len(rows), index + 1
 
 
@@ -294,5 +293,5 @@ def pool_cases(count: int, seed: int, log_pool: Callable[..., Any]) -> Iterator[
         groups = [list(of_parts) for of_parts in zip(*(rows for _, _, rows in parts), strict=True)]
         about = f"exponents {exponents}, {dtype}: {' + '.join(a for a, _, _ in parts)}"
         build = (log_pool, [one for _, one, _ in parts], exponents)
-        yield Case(f"log pools, {ndim}-D", f"pool {index}", about, build, groups, exponents)
+        yield Case(f"log pools, {ndim}-D", f"pool {index}", about, build, groups, dtype, exponents)
         done, index = done + len(groups), index + 1

@@ -25,6 +25,25 @@ def test_answers_are_those_of_many_draws(case: Case):
     assert not wrong_of(case, count=1 << 14), case.about
 
 
+@pytest.mark.parametrize("case", CASES[::3], ids=lambda case: case.name)
+def test_rows_of_a_batch_answer_as_they_do_in_it(case: Case):
+    build = case.density
+    density = build[0](*build[1:]) if isinstance(build, tuple) else build
+    if not density.batch_shape:
+        return
+    points = density.mean + 0.3 * density.variance.sqrt()
+    index = torch.tensor([density.batch_shape[0] - 1, 0])
+    for rows in (0, slice(1, None), index):
+        few = density[rows]
+        assert few.batch_shape == density.mean[rows].shape[: len(few.batch_shape)]
+        near = {"atol": 5e-3, "rtol": 1e-3}
+        torch.testing.assert_close(few.log_prob(points[rows]), density.log_prob(points)[rows])
+        torch.testing.assert_close(few.mean, density.mean[rows], **near)
+        torch.testing.assert_close(few.entropy(), density.entropy()[rows], **near)
+        levels = density.hdr_level(points)[rows]
+        torch.testing.assert_close(few.hdr_level(points[rows]), levels, **near)
+
+
 def gaussian_truth(*scales: float, means: tuple[float, ...], exponents=(1.0,)) -> Truth:
     """Return the reference of normal distributions along a line in the plane."""
     parts = [
@@ -107,7 +126,7 @@ def test_mixture_of_maps_of_narrow_and_wide_kernels():
         [[kernels.weighted(0.5) for kernels in first + second]]
         for first, second in zip(kernels_of(narrow), kernels_of(wide), strict=True)
     ]
-    case = Case("mixture", "maps", "", (mixture, [narrow, wide], [1.0, 1.0]), rows)
+    case = Case("mixture", "maps", "", (mixture, [narrow, wide], [1.0, 1.0]), rows, torch.float32)
     assert not wrong_of(case, count=1 << 13)
 
 
