@@ -12,17 +12,17 @@ from torch import Tensor
 from answers import Case, wrong_of
 from kdn.density import GaussianDensity, KernelDensity, log_pool, mixture
 from kdn.grid import Grid
-from random_cases import kernels_of, mixture_cases, pool_cases, single_cases
+from random_cases import mixture_cases, pool_cases, single_cases
 from references import Kernels, Truth
 
-CASES = [*single_cases(60, 0), *mixture_cases(16, 0), *pool_cases(8, 0, log_pool)]
+CASES = [*single_cases(50, 0), *mixture_cases(12, 0), *pool_cases(6, 0, log_pool)]
 
 WIDTHS = torch.tensor([1.0, 3.0, 10.0, 30.0, 100.0]).double()
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_answers_are_those_of_many_draws(case: Case):
-    assert not wrong_of(case, count=1 << 14), case.about
+    assert not wrong_of(case, count=1 << 13), case.about
 
 
 @pytest.mark.parametrize("case", CASES[::3], ids=lambda case: case.name)
@@ -117,14 +117,21 @@ def test_mixture_of_far_gaussians_of_any_two_widths(ndim):
 
 def test_mixture_of_maps_of_narrow_and_wide_kernels():
     grid = Grid.of_heatmap(height=24, width=32, stride=4)
-    bandwidth = torch.tensor([4.0, 2.0, 1.0, 0.5, 0.25])
+    bandwidth, eye = torch.tensor([4.0, 2.0, 1.0, 0.5, 0.25]), torch.eye(2).double()[None]
     one, other = torch.full((5, 24, 32), -60.0), torch.full((5, 24, 32), -60.0)
     one[:, 10, 14], other[:, 12, 17] = 0.0, 0.0
     narrow = KernelDensity(one, grid, bandwidth=bandwidth)
     wide = KernelDensity(other, grid, bandwidth=40.0)
+    # Cells 4 pixels wide; the other cells hold 1e-23 of the mass.
+    centres = torch.tensor([[57.5, 41.5], [69.5, 49.5]]).double()
     rows = [
-        [[kernels.weighted(0.5) for kernels in first + second]]
-        for first, second in zip(kernels_of(narrow), kernels_of(wide), strict=True)
+        [
+            [
+                Kernels("gaussian", torch.tensor([0.5]).double(), centre[None], h * eye)
+                for centre, h in zip(centres, (float(width), 40.0), strict=True)
+            ]
+        ]
+        for width in bandwidth
     ]
     case = Case("mixture", "maps", "", (mixture, [narrow, wide], [1.0, 1.0]), rows, torch.float32)
     assert not wrong_of(case, count=1 << 13)
