@@ -1,10 +1,12 @@
 """CPU time of what `kdn predict --data` asks of a face's densities, beside network and crop.
 
-    python benchmarks/density_speed.py [--faces 16] [--repeats 3]
+    python benchmarks/density_speed.py [--data helen/testset] [--faces 16] [--repeats 3]
 
-On one thread, for the packaged model's densities of synthetic faces: first those of a batch, then
-the mixture and the log pool of three crops of one face. Each answer is timed in the order that
-`predict` asks in, so that what several of them share counts for the first.
+On one thread, for the packaged model's densities, of synthetic faces if none are named: first those
+of a batch, then the mixture and the log pool of three crops of one face. Each answer is timed in
+the order that `predict` asks in, so that what several of them share counts for the first.
+
+The model was trained on photographs: synthetic faces make its densities broad, and slower to ask.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from torch import Tensor
 
 import kdn
 import kdn.density
-from kdn.data import Framing, SyntheticFaces, warp
+from kdn.data import Framing, SyntheticFaces, load_samples, warp
 from kdn.density import decode, mixture
 from kdn.grid import Affine
 
@@ -132,13 +134,17 @@ def of_crops(model: Any, face: Any, combine: Callable[..., Any], times: Times) -
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", help="labelled faces, as for kdn predict")
     parser.add_argument("--faces", type=int, default=16)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", choices=["batch", "mixture", "pool"])
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     model = kdn.load("face68").model
-    faces = list(SyntheticFaces(arguments.faces, seed=1))
+    if arguments.data:
+        faces = list(load_samples(arguments.data, model.markup)[: arguments.faces])
+    else:
+        faces = list(SyntheticFaces(arguments.faces, seed=1))
     # Before `log_pool` it was `product`.
     log_pool = getattr(kdn.density, "log_pool", None) or getattr(kdn.density, "product", None)
     columns: dict[str, Times] = {}
