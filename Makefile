@@ -41,8 +41,12 @@ demo-train: $(VENV)/.runtime
 	$(BIN)/kdn figures demo-train/predictions.parquet --out demo-train/figures
 	@echo 'See demo-train/results.txt for the table and demo-train/figures/ for the figures.'
 
+# A process a core with one thread each: several threads in several processes only wait for each
+# other. A file stays in one process, which shares what its tests are set up with.
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --dist loadfile --no-loadscope-reorder
+
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest $(PYTEST_OPTIONS)
+	$(TEST) $(PYTEST_OPTIONS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -52,7 +56,7 @@ check: $(VENV)/.dev
 # tests/conftest.py puts jaxtyping and beartype on every function of the package, so that each call
 # checks its arguments and its result. `make test` has that too; this leaves out what trains.
 shapes: $(VENV)/.dev
-	$(BIN)/python -m pytest -m 'not slow and not data and not gpu' $(PYTEST_OPTIONS)
+	$(TEST) -m 'not slow and not data and not gpu' $(PYTEST_OPTIONS)
 
 bench: $(VENV)/.dev
 	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script" || exit 1; done

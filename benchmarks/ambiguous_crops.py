@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from ambiguous import PIXELS, TITLES, load, pixel_masses, rows_of
 from ambiguous_training import CROP, LANDMARKS, densities, faces
-from kdn.data import CropDataset, Sample
+from kdn.data import CropDataset, PointLabels, Sample
+from kdn.data.markup import FACE68
 from kdn.grid import Affine
-from kdn.markup import FACE68
 from kdn.recipe import AugmentRecipe
 
 _VARIED = AugmentRecipe(
@@ -81,7 +81,7 @@ def main() -> None:
     torch.set_num_threads(1)
     model, _ = load(given.weights)
     samples = list(faces(given.faces, given.seed, ambiguous=1.0))
-    data = CropDataset(samples, markup=FACE68, data=CROP, augment=_VARIED, seed=3)
+    data = CropDataset(samples, labels=PointLabels(FACE68), data=CROP, augment=_VARIED, seed=3)
     of_head: dict[str, list[tuple[float, float]]] = {}
     for index, sample in enumerate(samples):
         several: dict[tuple[str, int], list[float]] = {}

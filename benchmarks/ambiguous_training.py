@@ -14,18 +14,19 @@ import argparse
 import copy
 import time
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kdn.data import CropDataset, SyntheticFaces
+from kdn.data import CropDataset, PointLabels, SyntheticFaces
+from kdn.data.markup import FACE68, Markup
 from kdn.density import GaussianDensity, KernelDensity
-from kdn.grid import Affine
-from kdn.heads import Head, build_head
-from kdn.markup import FACE68
-from kdn.networks import FAN, ResNet
+from kdn.grid import Affine, Grid
+from kdn.models.heads import Head, build_head
+from kdn.models.networks.fan import FAN
+from kdn.models.networks.resnet import ResNet18
 from kdn.recipe import AugmentRecipe, DataRecipe, HeadRecipe, OptimiseRecipe
 from kdn.train.average import update_average
 from kdn.train.schedule import rate_at
@@ -44,7 +45,8 @@ HEADS = {
 CROP = DataRecipe(height=128, width=128, context=0.6, cache_mib=0)
 _AUGMENT = AugmentRecipe(rotation=15, scale_low=0.9, scale_high=1.1, shift=0.02, occlusion=0)
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-_SIZE: dict[str, Any] = {"height": CROP.height, "width": CROP.width}
+_CELLS = Grid.of_heatmap(height=CROP.height // 4, width=CROP.width // 4, stride=4)
+_LABELS = PointLabels(Markup("some", len(LANDMARKS), flip=tuple(range(len(LANDMARKS)))))
 
 
 def normalised(crops: Tensor) -> Tensor:
@@ -58,8 +60,7 @@ class MapHeads(nn.Module):
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        options: dict[str, Any] = {"landmarks": len(LANDMARKS), "stride": 4, **_SIZE}
-        heads = {name: build_head(recipe, **options) for name, recipe in HEADS.items()}
+        heads = {name: build_head(recipe, _LABELS, _CELLS) for name, recipe in HEADS.items()}
         self.heads = nn.ModuleDict(heads)
         self.names = list(heads)
         self.channels = [head.channels for head in heads.values()]
@@ -80,9 +81,9 @@ class OneGaussian(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        head = build_head(HeadRecipe("gaussian"), landmarks=len(LANDMARKS), stride=4, **_SIZE)
+        head = build_head(HeadRecipe("gaussian"), _LABELS, _CELLS)
         self.heads = nn.ModuleDict({"gaussian": head})
-        self.network = ResNet(channels=head.channels, layers=18)
+        self.network = ResNet18(head.channels)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, crops: Tensor) -> dict[str, tuple[Head, Tensor]]:
@@ -109,7 +110,7 @@ def pool(
     Where there is but one place, it stands there twice.
     """
     samples = faces(count, seed, ambiguous=ambiguous)
-    data = CropDataset(samples, markup=FACE68, data=CROP, augment=augment, seed=seed)
+    data = CropDataset(samples, labels=PointLabels(FACE68), data=CROP, augment=augment, seed=seed)
     images, points, lengths = [], [], []
     for index in range(count):
         item, sample = data[index], data.samples[index]
@@ -117,7 +118,7 @@ def pool(
         other = to_crop.points(torch.from_numpy(sample.alternatives)).float()
         if float(torch.linalg.det(to_crop.linear)) < 0:
             other = other[list(FACE68.flip)]
-        first = item["landmarks"]
+        first = item["target"]
         second = torch.where(other.isfinite().all(-1, keepdim=True), other, first)
         images.append(item["image"])
         points.append(torch.stack([first, second])[:, list(LANDMARKS)])

@@ -19,11 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kdn.boundary import boundary_map, contour_curve, ridge
-from kdn.checkpoint import load_model
-from kdn.data import CropDataset, SyntheticFaces
+from kdn.data import CropDataset, PointLabels, SyntheticFaces
+from kdn.data.markup import FACE68
 from kdn.density import GaussianDensity, KernelDensity
-from kdn.markup import FACE68
+from kdn.models.checkpoint import load_model
+from kdn.predict.boundary import boundary_map, contour_curve, ridge
 
 JAW = tuple(range(17))
 _EDGES = (0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
@@ -66,13 +66,15 @@ def main() -> None:
     torch.set_num_threads(1)
     model, _ = load_model(given.model)
     samples = SyntheticFaces(given.faces, seed=given.seed, ambiguous=0.0, occluded=0.0)
-    data = CropDataset(samples, markup=FACE68, data=model.recipe.data, augment=None, seed=0)
+    data = CropDataset(
+        samples, labels=PointLabels(FACE68), data=model.recipe.data, augment=None, seed=0
+    )
     far: dict[str, list[np.ndarray]] = {}
     said, true_cells = [], []
     for index in range(len(data)):
         item = data[index]
-        true = contour_curve(item["landmarks"][None, :17].double(), 2000)[0]
-        points = item["landmarks"].double()
+        true = contour_curve(item["target"][None, :17].double(), 2000)[0]
+        points = item["target"].double()
         length = float((points.amax(0) - points.amin(0)).prod().sqrt())
         with torch.inference_mode():
             density = first_landmarks(model.density(item["image"].unsqueeze(0)), len(JAW))

@@ -17,11 +17,11 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from kdn.data import Sample, load_samples
-from kdn.detect import HaarDetector
-from kdn.faces import Box
-from kdn.landmarker import Landmarker, load
-from kdn.metrics import image_errors, normalisers, point_errors
-from kdn.track.boxes import iou
+from kdn.data.sample import iou
+from kdn.evaluate import image_errors, normalisers, point_errors
+from kdn.predict.detect import HaarDetector
+from kdn.predict.face import Box
+from kdn.predict.predictor import Landmarker, load
 
 _SHARES = (0.05, 0.10, 0.20)
 _AGAIN = {"once": False, "where it is poor": None, "twice": True}

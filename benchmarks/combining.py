@@ -20,13 +20,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from kdn.checkpoint import load_model
 from kdn.data import Sample, join_samples, load_samples, split_by_picture
-from kdn.density import MixtureDensity, mixture, product
-from kdn.density.lattice import rows_of
-from kdn.heads import mirror_average
-from kdn.metrics import interval, resample_counts
-from kdn.views import View, densities_of_views
+from kdn.density import MixtureDensity, log_pool, mixture
+from kdn.evaluate import interval, resample_counts
+from kdn.models.checkpoint import load_model
+from kdn.models.heads import flip_average
+from kdn.predict.ensemble import View, densities_of_views
 
 BATCH = 8
 
@@ -43,16 +42,15 @@ def combinations(scales: Sequence[float], flip: Sequence[int]) -> dict[str, Comb
         turned = type(mirrored)(
             mirrored.raw_logits.flip(-1), mirrored.grid, bandwidth=mirrored.bandwidth
         )
-        return mirror_average(crop, turned, back).mapped(looks[0].affine)
+        return flip_average(crop, turned, back).mapped(looks[0].affine)
 
     return {
         "one crop": lambda looks: looks[0],
         "mirrored crop, averaged (the default)": averaged,
         "mirrored crop, mixture": lambda looks: MixtureDensity(looks[:2], (0.5, 0.5)),
-        "mirrored crop, product, exponents ½": lambda looks: product(looks[:2]),
-        "mirrored crop, product, exponents 1": lambda looks: product(looks[:2], (1.0, 1.0)),
+        "mirrored crop, product": lambda looks: log_pool(looks[:2]),
         f"scales {words}, mixture": lambda looks: mixture(looks[::2]),
-        f"scales {words}, product": lambda looks: product(looks[::2]),
+        f"scales {words}, product": lambda looks: log_pool(looks[::2]),
         f"scales {words} and mirrored, mixture": lambda looks: mixture(looks),
     }
 
@@ -71,7 +69,7 @@ def measure(
     model: Any, samples: Sequence[Sample], scales: Sequence[float]
 ) -> dict[str, np.ndarray]:
     """Return for each combination `(faces, 2)`: NLL and NME of every face."""
-    ways = combinations(scales, model.markup.flip)
+    ways = combinations(scales, model.labels.markup.flip)
     views = [View(scale) for scale in scales]
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     with torch.inference_mode(), tqdm(total=len(samples), disable=None) as bar:
@@ -85,13 +83,11 @@ def measure(
                 mirror=[True],
                 apart=True,
             )
-            count = looks[0].batch_shape[-1]
             for row, sample in enumerate(some):
-                part = slice(row * count, (row + 1) * count)
-                own = [rows_of(look, part) for look in looks]
+                face = [look.density[row] for look in looks]
                 usual = View().crop_to_image(sample.bbox, model.recipe.data)
                 for name, way in ways.items():
-                    found[name].append(scores_of(way(own), sample, float(usual.log_abs_det())))
+                    found[name].append(scores_of(way(face), sample, float(usual.log_abs_det())))
                 bar.update()
     return {name: np.array(rows) for name, rows in found.items()}
 
@@ -130,9 +126,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print("Nothing measured: name labelled faces by --data.")
         return
     model, _ = load_model(given.model)
-    if not model.can_mirror:
+    if not model.can_flip:
         sys.exit(f"{given.model}: densities of this head cannot be mirrored")
-    samples = join_samples([load_samples(source, model.markup) for source in given.data])
+    samples = join_samples([load_samples(source, model.labels.markup) for source in given.data])
     if given.held_out:
         _, samples = split_by_picture(samples, given.held_out, seed=0)
     samples = samples[: given.limit]

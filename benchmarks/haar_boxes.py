@@ -1,4 +1,4 @@
-"""The constants of `kdn.detect`, measured on labelled training faces.
+"""The constants of `kdn.predict.detect`, measured on labelled training faces.
 
 Run `python benchmarks/haar_boxes.py DATA`, where `DATA/300w/helen/trainset` and `DATA/300w/afw`
 hold pictures with `.pts` files. It prints, for the detector `haar`, the map from its raw boxes to
@@ -23,8 +23,9 @@ import cv2
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from kdn.data import Sample, read_ibug
-from kdn.detect import HaarDetector
+from kdn.data import Sample
+from kdn.data.formats.ibug import read_ibug
+from kdn.predict.detect import HaarDetector
 
 FOLDERS = ("300w/helen/trainset", "300w/afw")
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from kdn.occlusion import Combination, Detection, detect, hidden_landmarks, hidden_scores
+from kdn.evaluate.occlusion import Combination, Detection, detect, hidden_landmarks, hidden_scores
 from kdn.predictions import Predictions, read_predictions
 
 
@@ -67,7 +67,7 @@ def told(predictions: Predictions, rows: np.ndarray) -> Told:
     """Return scores, points and labels of some faces."""
     scores = {name: score[rows] for name, score in hidden_scores(predictions).items()}
     hidden, counted = hidden_landmarks(predictions)
-    return Told(scores, predictions.landmarks[rows], hidden[rows], counted[rows])
+    return Told(scores, predictions.prediction[rows], hidden[rows], counted[rows])
 
 
 def report(path: Path, fit: Path | None, *, bootstrap: int, seed: int, keep: Path | None) -> None:

@@ -23,7 +23,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from kdn.markup import BODY17
+from kdn.data.markup import BODY17
 
 _FINE = 4  # OpenCV takes points as whole numbers of 1/16 pixel
 _SKIN = ((224, 172, 130), (198, 134, 94), (141, 85, 54), (245, 205, 170))

@@ -19,11 +19,11 @@ from functools import partial
 import cv2
 import numpy as np
 
-from kdn.checkpoint import load_model
 from kdn.data import Sample, load_samples
 from kdn.data.sample import tight_box
-from kdn.evaluate import evaluate
-from kdn.predict import predict
+from kdn.evaluate.landmarks import evaluate
+from kdn.models.checkpoint import load_model
+from kdn.predict.columns import predict
 
 Change = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 """A picture `(h, w, 3)` and its landmarks `(L, 2)`, image pixels, to those of the changed one."""
@@ -40,7 +40,7 @@ def main() -> None:
         print("Nothing measured: name a model and a folder of labelled faces.")
         return
     model, _ = load_model(arguments.model)
-    samples = list(load_samples(arguments.folder, model.markup))[: arguments.faces or None]
+    samples = list(load_samples(arguments.folder, model.labels.markup))[: arguments.faces or None]
     print(f"{len(samples)} faces\n")
     print(f"{'picture':<26}{'NME':>7}{'uncertainty':>13}{'Spearman':>10}{'95 % hold':>11}")
     for name, change in changes():

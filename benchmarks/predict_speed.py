@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from matplotlib.cbook import get_sample_data
 
-from kdn.detect import HaarDetector
-from kdn.images import as_rgb
-from kdn.landmarker import load
+from kdn.data.images import as_rgb
+from kdn.predict.detect import HaarDetector
+from kdn.predict.predictor import load
 
 
 def main() -> None:

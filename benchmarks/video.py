@@ -18,17 +18,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from kdn.checkpoint import load_model
 from kdn.data import Sample
-from kdn.data.synthetic_video import SyntheticVideo
 from kdn.density import GaussianDensity
-from kdn.faces import Face, face_score
 from kdn.grid import Affine
-from kdn.model import LandmarkModel
-from kdn.predict import predict
-from kdn.track.kalman import LandmarkFilter, smooth
-from kdn.track.motion import Motion
-from kdn.track.tracker import FaceTracker, Rules
+from kdn.models.checkpoint import load_model
+from kdn.models.model import Model
+from kdn.predict.columns import predict
+from kdn.predict.face import Face, face_score
+from kdn.predict.track.kalman import LandmarkFilter, smooth
+from kdn.predict.track.motion import Motion
+from kdn.predict.track.tracker import FaceTracker, Rules
+from synthetic_video import SyntheticVideo
 
 MOVING = 0.3
 """Speed above which a landmark moves, face sizes per second."""
@@ -71,7 +71,7 @@ METHODS = (
 )
 
 
-def boxes_known(model: LandmarkModel, video: SyntheticVideo) -> tuple[np.ndarray, np.ndarray]:
+def boxes_known(model: Model, video: SyntheticVideo) -> tuple[np.ndarray, np.ndarray]:
     """Return landmarks and covariances with the true box of every frame."""
     predictions, _ = predict(model, video, batch=20)
     packed = predictions.covariances
@@ -79,7 +79,7 @@ def boxes_known(model: LandmarkModel, video: SyntheticVideo) -> tuple[np.ndarray
     return predictions.landmarks, packed[..., [0, 1, 1, 2]].reshape(*packed.shape[:-1], 2, 2)
 
 
-def boxes_followed(model: LandmarkModel, video: SyntheticVideo) -> tuple[np.ndarray, np.ndarray]:
+def boxes_followed(model: Model, video: SyntheticVideo) -> tuple[np.ndarray, np.ndarray]:
     """Return landmarks and covariances with the boxes of a tracker, the first of them true.
 
     A face that the tracker loses is looked for in its true box again.
@@ -111,7 +111,7 @@ def boxes_followed(model: LandmarkModel, video: SyntheticVideo) -> tuple[np.ndar
     return np.array(landmarks), np.array(covariances)
 
 
-def face_of(points: np.ndarray, spread: np.ndarray, box, model: LandmarkModel) -> Face:
+def face_of(points: np.ndarray, spread: np.ndarray, box, model: Model) -> Face:
     """Return a face of moments alone."""
     uncertainty = np.linalg.det(spread) ** 0.25
     density = GaussianDensity(torch.from_numpy(points), covariance=torch.from_numpy(spread))
@@ -121,7 +121,7 @@ def face_of(points: np.ndarray, spread: np.ndarray, box, model: LandmarkModel) -
         covariances=spread,
         uncertainty=uncertainty,
         score=face_score(uncertainty, box),
-        markup=model.markup,
+        markup=model.labels.markup,
         density=density.mapped(Affine.identity()),
     )
 

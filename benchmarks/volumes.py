@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdn import Grid, KernelDensity
-from kdn.metrics import spearman
+from kdn.evaluate import spearman
 
 DEPTH, HEIGHT, WIDTH = 24, 40, 32
 SPACING = (0.8, 0.8, 2.0)

@@ -11,6 +11,12 @@ from jaxtyping import install_import_hook
 install_import_hook("kdn", "shape_checker.check")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put files with slow tests first, so that no process is left with one when the others end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """Return the folder of the real data sets, or skip."""
@@ -32,8 +38,8 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory) -> Path:
     """Return a file with a small model of random weights, crops of 32 × 48."""
-    from kdn.checkpoint import save_model
-    from kdn.model import build_model
+    from kdn.models.checkpoint import save_model
+    from kdn.models.model import build_model
     from kdn.recipe import DataRecipe, HeadRecipe, NetworkRecipe, Recipe
 
     recipe = Recipe(

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from kdn.markup import Markup
+from kdn.data.markup import Markup
 
 TRIO = Markup(
     name="trio", landmarks=3, flip=(1, 0, 2), edges=((0, 1),), names=("right", "left", "chin")

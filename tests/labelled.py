@@ -1,11 +1,12 @@
 """Predictions drawn from known Gaussians, for tests of what reads predictions."""
 
 import math
+from typing import Any
 
 import numpy as np
 from scipy import special, stats
 
-from kdn.predictions import AREA_LEVELS, DECODERS, Predictions
+from kdn.predictions import AREA_LEVELS, Predictions, decoders_of
 
 
 def gaussian_predictions(
@@ -33,17 +34,19 @@ def gaussian_predictions(
     squares = ((target - landmarks_at) ** 2).sum(axis=-1) / said**2
     crop_to_image = np.zeros((samples, 2, 3))
     crop_to_image[:, 0, 1], crop_to_image[:, 1, 0] = -scale[:, 0], scale[:, 0]
+    decoded: dict[str, Any] = {
+        name: landmarks_at + 0.1 * i for i, name in enumerate(decoders_of("points"))
+    }
     return Predictions(
         id=tuple(f"face {i}" for i in range(samples)),
         path=("",) * samples,
         bbox=np.concatenate([rng.uniform(size=(samples, 2)), 100 * scale + [[9, 20]]], axis=1),
         crop_to_image=crop_to_image,
         landmarks=landmarks_at,
-        **{name: landmarks_at + 0.1 * i for i, name in enumerate(DECODERS)},
+        **decoded,
         covariances=np.stack([said**2, 0 * said, said**2], axis=-1),
         uncertainty=said,
         entropy=np.log(2 * np.pi * np.e * said**2),
-        peak_mass=special.erf(2.0 / np.sqrt(2) / said) ** 2,
         target=target * hidden[..., None],
         valid=valid,
         visible=valid,

@@ -12,20 +12,21 @@ import pytest
 import torch
 
 from found_faces import TRIO, hand_face
-from kdn.annotate import annotate
-from kdn.boxes import read_boxes
 from kdn.cli import main
 from kdn.data import SyntheticFaces
+from kdn.data.numbers import length_of
 from kdn.density import GaussianDensity
-from kdn.detect import detector_named
-from kdn.faces import Abstention, Face, length_of
 from kdn.grid import Affine
-from kdn.inputs import expand_inputs
-from kdn.landmarker import load
-from kdn.outputs import ImageFaces, Summary, known_of, open_output
-from kdn.overlay import draw_faces
+from kdn.predict.annotate import annotate
+from kdn.predict.boxes import read_boxes
+from kdn.predict.detect import detector_named
+from kdn.predict.face import Abstention, Face
+from kdn.predict.inputs import expand_inputs
+from kdn.predict.outputs import ImageFaces, Summary, known_of, open_output
+from kdn.predict.overlay import draw_faces
+from kdn.predict.predictor import load
+from kdn.predict.track import VideoWriter
 from kdn.predictions import read_predictions
-from kdn.track import VideoWriter
 
 
 def judged_of(face: Face) -> Abstention:
@@ -77,7 +78,7 @@ def test_a_landmark_that_is_not_finite_is_not_known():
 @pytest.mark.parametrize("tau", ["0", "much", "-3", "5 %%", 0.0, "inf%"])
 def test_what_is_no_length(tau):
     with pytest.raises(ValueError, match="tau must be a length"):
-        length_of(tau, 100.0)
+        length_of(tau, 100.0, name="tau")
 
 
 def test_what_is_no_probability():
@@ -192,7 +193,7 @@ def test_the_command_gives_landmarks_up(checkpoint, photos, capsys):
     [
         (["0.png", "--abstain", "2"], "abstain must be a probability, 0 to 1 or 0% to 100%, got 2"),
         (["0.png", "--abstain", "0.5", "--tau", "wide"], "tau must be a length in pixels or like"),
-        (["--data", "synthetic:2:0", "--abstain", "0.5"], "--abstain is for pictures and videos"),
+        (["--data", "synthetic:2:0", "--abstain", "0.5"], "--abstain is not for --data"),
     ],
 )
 def test_bad_arguments(flags, said, checkpoint, photos, capsys):

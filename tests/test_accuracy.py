@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from kdn.markup import FACE68, Markup
-from kdn.metrics import (
+from kdn.data.markup import FACE68, Markup
+from kdn.evaluate import (
     auc,
     ced,
     check_auc,

@@ -8,12 +8,14 @@ import cv2
 import numpy as np
 import pytest
 
+import kdn.models.checkpoint
 from kdn.cli import main
-from kdn.data import SyntheticFaces, read_pts
-from kdn.data.synthetic_video import SyntheticVideo
-from kdn.landmarker import load
+from kdn.data import SyntheticFaces
+from kdn.data.formats.pts import read_pts
+from kdn.predict.predictor import load
+from kdn.predict.track import VideoWriter, read_frames
 from kdn.predictions import read_predictions
-from kdn.track import VideoWriter, read_frames
+from synthetic_video import SyntheticVideo
 
 FACES = SyntheticFaces(3, seed=4, size=(130, 150))
 
@@ -60,8 +62,24 @@ def test_every_output_says_the_same(checkpoint, photos, capsys):
     with open("f.csv", newline="") as file:
         assert sum(1 for _ in csv.DictReader(file)) == 4 * 68
     table = read_predictions("f.parquet")
-    np.testing.assert_allclose(table.landmarks[1], second.landmarks, atol=0.02)
+    np.testing.assert_allclose(table.prediction[1], second.landmarks, atol=0.02)
     np.testing.assert_allclose(read_pts(Path("points/0_1.pts")), second.landmarks, atol=0.02)
+
+
+@pytest.mark.parametrize(
+    "inputs", [["photos/1.png", "--detector", "none"], ["--data", "synthetic:2:0"]]
+)
+def test_a_checkpoint_is_read_once(inputs, checkpoint, photos, monkeypatch):
+    read = []
+    opened = kdn.models.checkpoint.safe_open
+
+    def counting(path, **how):
+        read.append(path)
+        return opened(path, **how)
+
+    monkeypatch.setattr("kdn.models.checkpoint.safe_open", counting)
+    assert run(checkpoint, *inputs, "--out", "f.parquet") == 0
+    assert read == [checkpoint]
 
 
 def test_what_is_printed_and_drawn(checkpoint, photos, capsys):
@@ -128,15 +146,15 @@ def test_a_video_is_followed(checkpoint, tmp_path, monkeypatch, capsys):
         ((), "nothing to look at: name pictures or videos, or --data"),
         (("--draw", "points", "photos"), "pictures come before --out and --draw"),
         (("photos", "--batch", "0"), "batch must be at least 1, got 0"),
-        (("photos", "--decoder", "mode"), "are for labelled data"),
-        (("photos", "--uncertain", "0"), "uncertain must be pixels or a share"),
-        (("photos", "--uncertain", "inf%"), "uncertain must be pixels or a share"),
+        (("photos", "--decoder", "mode"), "--decoder is only for --data"),
+        (("photos", "--uncertain", "0"), "uncertain must be a length"),
+        (("photos", "--uncertain", "inf%"), "uncertain must be a length"),
         (("photos", "--overlay", "photos", "--overwrite"), "overlay must be another folder"),
         (("photos/1.png", "--out", "a.csv", "photos"), "out: photos holds pictures"),
-        (("a.png", "--data", "synthetic:3:0"), "name either pictures or videos, or --data"),
+        (("a.png", "--data", "synthetic:3:0"), "unrecognized arguments: a.png"),
         (("absent.png",), "absent.png: no such file"),
         (("photos", "--detector", "best"), "detector must be `haar`"),
-        (("photos", "--uncertain", "much"), "uncertain must be pixels or a share"),
+        (("photos", "--uncertain", "much"), "uncertain must be a length"),
         (("photos", "--draw", "hats"), "what must be some of"),
         (("photos", "--level", "2"), "level"),
         (("photos", "--out", "f.doc"), "f.doc"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kdn.metrics import (
+from kdn.evaluate import (
     ause,
     interval,
     nll_median,
@@ -15,9 +15,9 @@ from kdn.metrics import (
     sparsification,
     spearman,
 )
-from kdn.metrics.bootstrap import resampled_mean, resampled_median
-from kdn.metrics.correlation import pearson_resampled, spearman_resampled
-from kdn.metrics.sparsification import ause_resampled, sparsification_resampled
+from kdn.evaluate.bootstrap import resampled_mean, resampled_median
+from kdn.evaluate.correlation import pearson_resampled, spearman_resampled
+from kdn.evaluate.sparsification import ause_resampled, sparsification_resampled
 
 IMAGES, REPLICATES = 9, 23
 

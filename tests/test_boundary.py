@@ -7,10 +7,10 @@ import pytest
 import torch
 from scipy.ndimage import shift
 
-from kdn.boundary import Boundary, boundary_map, contour_curve, ridge
-from kdn.data.synthetic_drawing import curve as drawn_curve
+from kdn.data.synthetic.drawing import curve as drawn_curve
 from kdn.density import KernelDensity
 from kdn.grid import Grid
+from kdn.predict.boundary import Boundary, boundary_map, contour_curve, ridge
 
 GRID = Grid((25, 31), (3.0, -2.0), (2.0, 2.0))
 

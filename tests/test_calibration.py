@@ -9,9 +9,11 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+import kdn.evaluate as metrics
 from densities import uniform
-from kdn import metrics
-from kdn.calibration import (
+from kdn.data.markup import FACE68, Markup, facts_of_markup
+from kdn.density import GaussianDensity, KernelDensity, MappedDensity
+from kdn.evaluate.calibration import (
     Part,
     coverage_curve,
     diagnose,
@@ -19,11 +21,9 @@ from kdn.calibration import (
     risk_coverage,
     uniformity_test,
 )
-from kdn.calibration.curves import NOMINAL
-from kdn.density import GaussianDensity, KernelDensity, MappedDensity
-from kdn.evaluate import evaluate
+from kdn.evaluate.calibration.curves import NOMINAL
+from kdn.evaluate.landmarks import evaluate
 from kdn.grid import Affine, Grid
-from kdn.markup import FACE68, Markup, facts_of_markup
 from kdn.predictions import AREA_LEVELS, Predictions
 from labelled import gaussian_predictions
 

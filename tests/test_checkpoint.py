@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from kdn.checkpoint import TrainingState, load_model, read_state, save_model, write_state
-from kdn.model import build_model, load_initial_weights
+from kdn.models.checkpoint import TrainingState, load_model, read_state, save_model, write_state
+from kdn.models.model import build_model, load_initial_weights
 from kdn.recipe import DataRecipe, HeadRecipe, NetworkRecipe, Recipe
 
 SMALL = NetworkRecipe(features=8, depth=1)
@@ -137,12 +137,18 @@ def test_initial_weights_that_do_not_fit_are_an_error(tmp_path):
 @pytest.mark.parametrize(
     ("network", "head", "message"),
     [
-        ("resnet18", "kdn_gaussian", r"head\.name kdn_gaussian takes maps, but network\.name"),
+        (
+            "resnet18",
+            "kdn_gaussian",
+            r"resnet18 gives a vector, but head\.name kdn_gaussian of points takes maps; use fan",
+        ),
         (
             "fan",
             "gaussian",
-            r"head\.name gaussian takes a vector, but network\.name fan gives maps",
+            r"fan gives maps, but head\.name gaussian of points takes a vector; use conv or resnet",
         ),
+        ("unet", "gaussian", r"network\.name must be one of conv, fan, .*, got 'unet'"),
+        ("fan", "kdn", r"head\.name must be one of coral, dex, gaussian, .*, got 'kdn'"),
     ],
 )
 def test_head_and_network_must_fit(network, head, message):

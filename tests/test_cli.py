@@ -114,7 +114,7 @@ def test_evaluate_by_a_column_of_ones_own(predictions, tmp_path, capsys):
     assert main(["evaluate", str(path), *flags, "--by", "pose"]) == 0
     assert "pose front" in capsys.readouterr().out
     assert main(["evaluate", str(path), *flags, "--by", "weather"]) == 2
-    assert "more.parquet: column 'weather' is missing" in capsys.readouterr().err
+    assert "column 'weather' is missing" in capsys.readouterr().err
     for flag in (["--by", "visible"], ["--figure", str(tmp_path / "f.png")]):
         assert main(["evaluate", str(path), *flag]) == 2
         assert f"{flag[0]} is for --calibration" in capsys.readouterr().err

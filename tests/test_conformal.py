@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from kdn.recalibration import ConformalLevels
+from kdn.models.recalibration import ConformalLevels
 
 
 def held_out(seed: int = 0, n: int = 23, landmarks: int = 3) -> np.ndarray:
@@ -100,7 +100,7 @@ def test_too_few_labels_give_the_whole_plane():
 def test_bad_levels_are_refused():
     with pytest.raises(ValueError, match=r"levels must be in \[0, 1\], got -0\.5 to 0\.1"):
         ConformalLevels(np.array([[0.1, -0.5]]))
-    with pytest.raises(ValueError, match=r"a label of each landmark, got none of \[1\]"):
+    with pytest.raises(ValueError, match=r"one of each label, got none of \[1\]"):
         ConformalLevels(np.array([[0.1, np.nan], [0.2, np.nan]]))
     ConformalLevels(np.array([[0.1, np.nan], [0.2, np.nan]]), pooled=True)
     with pytest.raises(ValueError, match=r"nominal must be in \[0, 1\], got 1\.1"):

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from kdn.networks import ConvNet
+from kdn.models.model import build_model
+from kdn.models.networks.conv import ConvNet
 from kdn.recipe import Recipe
-from kdn.value_model import build_value_model
 
 
 @pytest.mark.parametrize(("depth", "height", "width"), [(1, 6, 10), (2, 12, 20), (3, 24, 8)])
@@ -52,14 +52,12 @@ def test_recipes_that_do_not_fit():
     for height, width in ((20, 24), (24, 20)):
         recipe = Recipe.of_dict({**parts, "data": {"height": height, "width": width}})
         with pytest.raises(ValueError, match=f"multiples of 8 for conv, got {height} and {width}"):
-            build_value_model(recipe)
-    with pytest.raises(ValueError, match=r"labels\.names must name at least one value"):
-        build_value_model(Recipe.of_dict({"network": {"name": "conv"}}))
+            build_model(recipe)
     recipe = Recipe.of_dict({"labels": {"names": ["age"]}})
     with pytest.raises(ValueError, match=r"network\.name fan gives maps"):
-        build_value_model(recipe)
+        build_model(recipe)
     recipe = Recipe.of_dict({**parts, "data": {"height": 24, "width": 32}})
-    model = build_value_model(recipe).eval()
+    model = build_model(recipe).eval()
     crops = torch.randint(0, 256, (2, 3, 24, 32), dtype=torch.uint8)
     density = model.density(crops)
     assert density.batch_shape == (2, 1)

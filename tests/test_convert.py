@@ -10,17 +10,11 @@ import numpy as np
 import pytest
 
 from kdn.cli import main
-from kdn.convert import convert
-from kdn.data import (
-    Sample,
-    SyntheticFaces,
-    load_samples,
-    picture_names,
-    read_table,
-    tight_box,
-)
-from kdn.images import image_size
-from kdn.markup import FACE68, Markup
+from kdn.data import Sample, SyntheticFaces, load_samples, picture_names, tight_box
+from kdn.data.convert import convert
+from kdn.data.formats.table import read_table
+from kdn.data.images import image_size
+from kdn.data.markup import FACE68, Markup
 
 FIVE = Markup(
     name="five",
@@ -200,7 +194,7 @@ def test_boxes_of_the_landmarks(tmp_path):
 
 def test_what_cannot_be_written_is_said(tmp_path):
     given = faces(tmp_path)
-    with pytest.raises(ValueError, match=r"out must be one of FILE\.csv, .* got 'faces\.txt'"):
+    with pytest.raises(ValueError, match=r"out must be one of FOLDER, .* got 'faces\.txt'"):
         convert(given, "faces.txt", markup=FIVE)
     with pytest.raises(ValueError, match="at least one face"):
         convert([], f"{tmp_path}/faces.csv", markup=FIVE)
@@ -239,6 +233,7 @@ def test_the_command(tmp_path, capsys):
     out = str(tmp_path / "all.json")
     assert main(["convert", source, "--out", out, "--labels-only"]) == 0
     assert len(load_samples(f"coco:{out}", None, pictures=False)) == 3
+    assert main(["convert", source, "--out", f"table:{tmp_path / 'faces.csv'}"]) == 2
     assert main(["convert", source, "--out", str(tmp_path / "faces.csv")]) == 2
     assert "out must be another file" in capsys.readouterr().err
     assert main(["convert", source, "--out", out, "--markup", "face68"]) == 2

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from kdn.evaluate import elongation
 from kdn.grid import Grid
-from kdn.metrics import elongation
 from kdn.predictions import Maps, core_covariances
 
 GRID = Grid((41, 52), (-3.0, 40.0), (0.5, 0.8))

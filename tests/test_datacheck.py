@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 
 from kdn.cli import main
-from kdn.convert import convert
 from kdn.data import Sample, SyntheticFaces, crop_of_box, load_samples
-from kdn.datacheck import check_data, contact_sheet, pose_of, roll_and_yaw
-from kdn.datacheck.report import as_json, as_text
-from kdn.images import read_image
-from kdn.markup import FACE5, FACE68, Markup, markup_of_count
+from kdn.data.check import as_json, as_text, check_data, contact_sheet, pose_of, roll_and_yaw
+from kdn.data.convert import convert
+from kdn.data.images import read_image
+from kdn.data.markup import FACE5, FACE68, Markup, markup_of_count
 
 EYES = np.array([[20.0, 30], [40, 30], [30, 42], [23, 55], [37, 55]])
 

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from kdn.data import (
     CropDataset,
+    PointLabels,
     Sample,
     SyntheticFaces,
     crop_of_box,
@@ -19,8 +20,8 @@ from kdn.data import (
     load_samples,
     read_image,
 )
+from kdn.data.markup import FACE68, Markup
 from kdn.grid import Affine
-from kdn.markup import FACE68, Markup
 from kdn.recipe import AugmentRecipe, DataRecipe
 from unchecked import load
 
@@ -52,7 +53,7 @@ def sample(points: np.ndarray = POINTS, *, radius: float = 4.0, **changes) -> Sa
 
 
 def dataset(samples: Sequence[Sample], augment: AugmentRecipe | None, **options) -> CropDataset:
-    settings = {"markup": THREE, "data": SIZE, "seed": 3} | options
+    settings = {"labels": PointLabels(THREE), "data": SIZE, "seed": 3} | options
     return CropDataset(samples, augment=augment, **settings)
 
 
@@ -79,7 +80,7 @@ def test_pixels_follow_landmarks(larger):
         flipped = is_mirrored(item)
         mirrored += flipped
         names = list(THREE.flip) if flipped else [0, 1, 2]
-        error = item["landmarks"].numpy() - centroids(item["image"])[names]
+        error = item["target"].numpy() - centroids(item["image"])[names]
         assert np.abs(error).max() < 0.1, f"{error} crop pixels, mirrored: {flipped}"
     assert 5 < mirrored < 25
 
@@ -89,7 +90,7 @@ def test_items_have_the_promised_form():
     forms = {key: (tuple(value.shape), value.dtype) for key, value in item.items()}
     assert forms == {
         "image": ((3, 72, 104), torch.uint8),
-        "landmarks": ((3, 2), torch.float32),
+        "target": ((3, 2), torch.float32),
         "valid": ((3,), torch.bool),
         "visible": ((3,), torch.bool),
         "crop_to_image": ((2, 3), torch.float64),
@@ -108,22 +109,22 @@ def test_landmarks_are_mapped_by_the_crop_and_mirrored_twice_are_themselves():
     flipped = dataset(samples, mirror)[0]
     back = Affine.of_matrix(plain["crop_to_image"]).inverse().points(torch.tensor(POINTS))
     assert torch.equal(plain["valid"], torch.tensor(valid))
-    np.testing.assert_allclose(plain["landmarks"][[0, 2]], back[[0, 2]], rtol=1e-6)
-    assert plain["landmarks"][1].tolist() == [0, 0]
+    np.testing.assert_allclose(plain["target"][[0, 2]], back[[0, 2]], rtol=1e-6)
+    assert plain["target"][1].tolist() == [0, 0]
     assert plain["visible"].tolist() == [False, True, True]
     # Mirrored: landmark 0 is the old landmark 1 and so on, and x runs the other way.
     assert flipped["valid"].tolist() == [False, True, True]
     assert flipped["visible"].tolist() == [True, False, True]
-    twice = flipped["landmarks"][list(THREE.flip)]
+    twice = flipped["target"][list(THREE.flip)]
     again = torch.stack([103 - twice[:, 0], twice[:, 1]], dim=1)
-    np.testing.assert_allclose(again[[0, 2]], plain["landmarks"][[0, 2]], atol=1e-4)
+    np.testing.assert_allclose(again[[0, 2]], plain["target"][[0, 2]], atol=1e-4)
     difference = flipped["image"].flip(-1).short() - plain["image"].short()
     assert difference.abs().max() <= 2, "the warp's weights are multiples of 1/32"
 
 
 def test_landmarks_outside_the_crop_stay_valid():
     item = dataset([sample(bbox=(100.0, 90.0, 120.0, 110.0))], None)[0]
-    assert item["landmarks"].min() < 0
+    assert item["target"].min() < 0
     assert item["valid"].all()
     assert item["visible"].all()
 
@@ -217,7 +218,7 @@ def test_what_cannot_be_used_is_named(tmp_path):
     with pytest.raises(ValueError, match="epoch must be 0 or more, got -2"):
         dataset([sample()], None).set_epoch(-2)
     with pytest.raises(ValueError, match="blobs: 3 landmarks, but the mark-up face68 has 68"):
-        dataset([sample()], None, markup=FACE68)[0]
+        dataset([sample()], None, labels=PointLabels(FACE68))[0]
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no picture")
     with pytest.raises(ValueError, match=r"broken\.jpg: not a picture"):
@@ -246,9 +247,9 @@ def test_samples_that_contradict_themselves_are_named(changes, reason):
 @pytest.mark.data
 def test_real_faces_fill_their_crops(real_data: Path):
     samples = load_samples(str(real_data / "300w" / "afw"))[::30]
-    crops = dataset(samples, None, markup=FACE68, data=DataRecipe())
+    crops = dataset(samples, None, labels=PointLabels(FACE68), data=DataRecipe())
     for index in range(len(crops)):
-        x, y = crops[index]["landmarks"].T
+        x, y = crops[index]["target"].T
         # FAN's crop shows 2.05 times the face's mean side.
         mean_side = 0.5 * (x.max() - x.min() + y.max() - y.min())
         assert mean_side.item() == pytest.approx(128 * 195 / 400, rel=1e-3)
@@ -258,8 +259,8 @@ def test_real_faces_fill_their_crops(real_data: Path):
 def test_the_recipe_says_how_much_is_shown():
     face = SyntheticFaces(2, seed=5)[1]
     data = DataRecipe(height=40, width=56, context=0.75)
-    item = CropDataset([face, face], markup=FACE68, data=data, augment=None, seed=0)[1]
+    item = CropDataset([face, face], labels=PointLabels(FACE68), data=data, augment=None, seed=0)[1]
     expected = crop_of_box(face.bbox, height=40, width=56, context=0.75)
     assert torch.equal(item["crop_to_image"], expected.matrix)
-    back = expected.points(item["landmarks"].double()).numpy()
+    back = expected.points(item["target"].double()).numpy()
     np.testing.assert_allclose(back, face.landmarks, atol=1e-4)

@@ -10,8 +10,9 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 
-from kdn.data import read_ibug
-from kdn.detect import (
+from kdn.data.formats.ibug import read_ibug
+from kdn.data.images import as_rgb
+from kdn.predict.detect import (
     Detection,
     HaarDetector,
     WholePicture,
@@ -19,9 +20,8 @@ from kdn.detect import (
     box_of_five,
     detector_named,
 )
-from kdn.detect.detection import TightBox, largest_first, without_overlaps, working_copy
-from kdn.detect.haar import HAAR_BOX, score_of
-from kdn.images import as_rgb
+from kdn.predict.detect.detection import TightBox, largest_first, without_overlaps, working_copy
+from kdn.predict.detect.haar import HAAR_BOX, score_of
 
 PORTRAIT = Path(mpl.get_data_path()) / "sample_data" / "grace_hopper.jpg"
 # The tight box of the landmarks in that portrait, by eye: brows to chin, ear to ear.

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kdn.data import load_samples, read_disfa, split_by_picture
-from kdn.datacheck import check_data
+from kdn.data import load_samples, split_by_picture
+from kdn.data.check import check_data
+from kdn.data.formats.disfa import read_disfa
 from labels_by_hand import picture
 
 

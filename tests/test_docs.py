@@ -7,14 +7,15 @@ import io
 import re
 import shlex
 import tomllib
+from argparse import ArgumentError
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
 
-from kdn.cli import build_parser
-from kdn.predictions import Predictions
+from kdn.cli import COMMANDS, parse
+from kdn.predictions import COLUMNS
 from kdn.recipe import Recipe
 
 ROOT = Path(__file__).parents[1]
@@ -23,10 +24,6 @@ PAGES = [
     *sorted((ROOT / "docs").glob("*.md")),
 ]
 RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
-COMMANDS = (
-    *("train", "predict", "evaluate", "figures", "lint-table", "study", "export"),
-    *("calibrate", "convert", "check-data"),
-)
 
 _FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`([^`\n]+)`")
@@ -120,8 +117,8 @@ def test_commands_parse(
         if "--help" in arguments:
             continue
         try:
-            build_parser().parse_args(arguments)
-        except SystemExit:
+            parse(arguments)
+        except (ArgumentError, SystemExit):
             pytest.fail(f"{name_of(page)}: {command}\n{capsys.readouterr().err}")
 
 
@@ -136,7 +133,7 @@ def flags(capsys: pytest.CaptureFixture[str]) -> dict[str, set[str]]:
     known = {}
     for command in COMMANDS:
         with pytest.raises(SystemExit):
-            build_parser().parse_args([command, "--help"])
+            parse([command, "--help"])
         known[command] = set(re.findall(r"--[\w.-]+", capsys.readouterr().out))
     return known
 
@@ -238,10 +235,14 @@ def _as_written(value: object) -> str:
 def test_column_table_is_the_columns() -> None:
     text = (ROOT / "docs" / "predictions.md").read_text("utf-8")
     section = text.split("## Columns")[1].split("\n## ")[0]
-    said = [row[0] for row in rows_of(section)[2:]]
-    true = {field.name for field in dataclasses.fields(Predictions)} - {"metadata"}
-    assert len(said) == len(set(said))
-    assert set(said) == true
+    rows = rows_of(section)[2:]
+    assert [row[0] for row in rows[:2]] == ["id", "path"]
+    wanted = []
+    for name, column in COLUMNS.items():
+        size = " × ".join(column.shape.split()) + (" (boolean)" if column.boolean else "")
+        about = column.about.replace("|", r"\|")
+        wanted.append([name, column.kind or "both", size, column.unit, about])
+    assert rows[2:] == wanted
 
 
 def test_changelog_names_every_dependency() -> None:

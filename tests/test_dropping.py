@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from kdn import metrics
-from kdn.evaluate import evaluate
-from kdn.metrics import dropping
+import kdn.evaluate as metrics
+from kdn.evaluate import dropping
+from kdn.evaluate.landmarks import evaluate
 from labelled import gaussian_predictions
 
 
@@ -77,14 +77,14 @@ def test_what_does_not_fit(data):
 def test_evaluate_has_oracle_and_probability():
     predictions = gaussian_predictions()
     rng = np.random.default_rng(1)
-    masses = rng.uniform(size=(*predictions.landmarks.shape[:2], 3))
+    masses = rng.uniform(size=(*predictions.prediction.shape[:2], 3))
     metadata = {**predictions.metadata, "radii": [2, 4.5, 10]}
     given = dataclasses.replace(predictions, mass_within=masses, metadata=metadata)
     got = evaluate(given, bootstrap=0)
     valid = given.valid
     assert valid is not None
     assert given.target is not None
-    errors = metrics.point_errors(given.landmarks, given.target)
+    errors = metrics.point_errors(given.prediction, given.target)
     length = metrics.normalisers(given.target, valid, None)["box"][:, None]
     for name, scale in (("px", 1.0), ("÷ box", length)):
         y = (errors / scale)[valid]

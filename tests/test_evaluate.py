@@ -8,11 +8,11 @@ import time
 import numpy as np
 import pytest
 
-from kdn import metrics
-from kdn.evaluate import evaluate
-from kdn.markup import FACE68, Markup
-from kdn.metrics.accuracy import auc_terms
-from kdn.predictions import DECODERS, Predictions, read_predictions, write_predictions
+import kdn.evaluate as metrics
+from kdn.data.markup import FACE68, Markup
+from kdn.evaluate.accuracy import auc_terms
+from kdn.evaluate.landmarks import evaluate
+from kdn.predictions import Predictions, decoders_of, read_predictions, write_predictions
 from labelled import gaussian_predictions
 
 FIVE = Markup(
@@ -23,6 +23,8 @@ FIVE = Markup(
     eyes=((0,), (1,)),
     groups={"eyes": (0, 1), "mouth": (3, 4)},
 )
+
+DECODERS = decoders_of("points")
 
 
 @pytest.fixture(scope="module")
@@ -256,7 +258,7 @@ def test_scores_that_contradict_each_other(predictions, monkeypatch, kept):
     def wrong(errors, threshold, rule):
         return auc_terms(errors, threshold, rule) - (0 if rule == kept else 2)
 
-    monkeypatch.setattr("kdn.evaluate.auc_terms", wrong)
+    monkeypatch.setattr("kdn.evaluate.landmarks.auc_terms", wrong)
     with pytest.raises(RuntimeError, match=r"must be at least .* where the NME is"):
         evaluate(predictions, bootstrap=0)
 

@@ -10,8 +10,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from kdn import metrics
-from kdn.calibration import diagnose
+import kdn.evaluate as metrics
+from kdn.evaluate.calibration import diagnose
 from kdn.figures import (
     calibration_figure,
     ced_figure,

@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from kdn.files import replacing
+from kdn.data.paths import replacing
 
 
 def test_a_file_is_replaced_in_one_move(tmp_path):

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from kdn.track import frames as module
-from kdn.track.frames import CODECS, VideoWriter, read_frames
+from kdn.predict.track import frames as module
+from kdn.predict.track.frames import CODECS, VideoWriter, read_frames
 
 HEIGHT, WIDTH = 48, 80
 

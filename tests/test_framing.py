@@ -11,14 +11,15 @@ from kdn.data import (
     Augmentation,
     CropDataset,
     Framing,
+    PointLabels,
     Sample,
     augmented_crop,
     crop_of_box,
     warp,
 )
 from kdn.data.augment import varied_crop
+from kdn.data.markup import Markup
 from kdn.grid import Affine, whole_box
-from kdn.markup import Markup
 from kdn.recipe import AugmentRecipe, DataRecipe
 
 BOX = (10.0, 20.0, 40.0, 68.0)  # 30 wide, 48 high
@@ -154,17 +155,17 @@ def test_items_of_a_data_set(crop, augment):
     picture = np.stack([5 * x, 9 * y, np.full_like(x, 200)], axis=2).astype(np.uint8)
     given = sample_of(picture)
     data = DataRecipe(height=24, width=40, crop=crop, context=1.2)
-    dataset = CropDataset([given], markup=POINTS, data=data, augment=augment, seed=3)
+    dataset = CropDataset([given], labels=PointLabels(POINTS), data=data, augment=augment, seed=3)
     item = dataset[0]
     to_image = Affine.of_matrix(item["crop_to_image"])
-    found = to_image.points(item["landmarks"].double()).numpy()
+    found = to_image.points(item["target"].double()).numpy()
     order = [0, 1] if augment is None else [1, 0]
     assert found[:2] == pytest.approx(given.landmarks[order], abs=1e-4)
     assert item["valid"].tolist() == [True, True, False]
     if augment is None:
         framing = Framing.of_recipe(data)
         assert torch.equal(to_image.matrix, framing.crop_to_image(given.bbox, (18, 42)).matrix)
-        column, row = (round(v) for v in item["landmarks"][0].tolist())
+        column, row = (round(v) for v in item["target"][0].tolist())
         shown = mapped(to_image, (column, row))[0]
         colours = item["image"][:2, row, column].double().numpy() / [5, 9]
         assert colours == pytest.approx(shown, abs=0.3)

@@ -8,21 +8,21 @@ import torch
 import torch.nn.functional as F
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
+from kdn.data import PointLabels
+from kdn.data.markup import Markup
 from kdn.density import KernelDensity
-from kdn.heads import (
-    Gaussian,
-    Head,
-    KDNAdaptive,
-    KDNGaussian,
-    KDNUniform,
-    SoftLabel,
-    build_head,
-)
-from kdn.heads.interpolate import interpolate_maps
+from kdn.grid import Grid
+from kdn.models.heads import Head, build_head
+from kdn.models.heads.gaussian import Gaussian
+from kdn.models.heads.interpolate import interpolate_maps
+from kdn.models.heads.kernel import KDNAdaptive, KDNGaussian, KDNUniform
+from kdn.models.heads.softlabel import SoftLabel
 from kdn.recipe import HeadRecipe
 
 LANDMARKS, ROWS, COLUMNS, STRIDE = 3, 5, 7, 4
-SIZE: dict[str, Any] = {"landmarks": LANDMARKS, "stride": STRIDE}
+LABELS = PointLabels(Markup("three", LANDMARKS, flip=(1, 0, 2)))
+GRID = Grid.of_heatmap(height=ROWS, width=COLUMNS, stride=STRIDE)
+SIZE: dict[str, Any] = {"count": LANDMARKS, "grid": GRID}
 
 
 def centres(rows: int = ROWS, columns: int = COLUMNS, stride: float = STRIDE) -> torch.Tensor:
@@ -63,7 +63,7 @@ def test_interpolation_is_bicubic(factor, generator):
 
 @pytest.mark.parametrize("refine", [1, 2, 4])
 def test_kdn_gaussian_is_the_textbook_mixture(refine, generator):
-    head = KDNGaussian(**SIZE, bandwidth=0.7, refine=refine)
+    head = KDNGaussian(**SIZE, bandwidth=0.7, learn_bandwidth="fixed", refine=refine)
     outputs, points = outputs_of(head, generator), random_points(generator)
     logits = outputs
     if refine > 1:
@@ -77,7 +77,7 @@ def test_kdn_gaussian_is_the_textbook_mixture(refine, generator):
 
 
 def test_kdn_gaussian_learns_one_bandwidth_per_landmark(generator):
-    head = KDNGaussian(**SIZE, bandwidth=1.0, learn_bandwidth="landmark").double()
+    head = KDNGaussian(**SIZE, bandwidth=1.0, learn_bandwidth="landmark", refine=1).double()
     assert head.log_ratio is not None
     with torch.no_grad():
         head.log_ratio.copy_(torch.tensor([-0.1, 0.0, 0.05]))
@@ -97,7 +97,7 @@ def test_kdn_gaussian_learns_one_bandwidth_per_landmark(generator):
 
 
 def test_kdn_gaussian_predicts_one_bandwidth_per_map(generator):
-    head = KDNGaussian(**SIZE, learn_bandwidth="map")
+    head = KDNGaussian(**SIZE, learn_bandwidth="map", refine=1)
     assert head.channels == 2 * LANDMARKS
     outputs, points = outputs_of(head, generator), random_points(generator)
     outputs[:, LANDMARKS:] = 0
@@ -183,10 +183,10 @@ def test_kernels_cover_everything():
 
 
 def test_softlabel_patch_by_hand():
-    head = SoftLabel(landmarks=2, stride=4)
+    head = SoftLabel(2, Grid.of_heatmap(height=9, width=12, stride=4))
     # Crop pixel 13.5 is cell 3.5 − ½ = 3 exactly; 9.5 is cell 2.
     points = torch.tensor([[[13.5, 9.5], [1.5, 1.5]], [[21.5, 13.5], [13.5, 9.5]]])
-    target = head.target(torch.zeros(2, 2, 9, 12), points)
+    target = head.patches(torch.zeros(2, 2, 9, 12), points)
     assert target.shape == (2, 2, 9, 12)
     assert target[0, 0, 2, 3] == 1
     assert target[0, 0, 2, 4].item() == pytest.approx(math.exp(-1 / (2 * 1.75**2)))
@@ -199,10 +199,10 @@ def test_softlabel_patch_by_hand():
 def test_softlabel_loss_is_the_mean_square_over_cells(generator):
     head = SoftLabel(**SIZE)
     outputs, points = outputs_of(head, generator), random_points(generator)
-    expected = F.mse_loss(outputs, head.target(outputs, points), reduction="none").mean((-2, -1))
+    expected = F.mse_loss(outputs, head.patches(outputs, points), reduction="none").mean((-2, -1))
     torch.testing.assert_close(head.loss(outputs, points), expected)
     torch.testing.assert_close(
-        head.loss(head.target(outputs, points), points), torch.zeros(2, LANDMARKS).double()
+        head.loss(head.patches(outputs, points), points), torch.zeros(2, LANDMARKS).double()
     )
 
 
@@ -218,7 +218,7 @@ def test_softlabel_density_is_the_normalised_non_negative_heatmap(generator):
 
 
 def test_gaussian_by_hand():
-    head = Gaussian(landmarks=2, height=32, width=64)
+    head = Gaussian(2, Grid.of_heatmap(height=1, width=2, stride=32))
     outputs = torch.zeros(2, 10)
     outputs[0, :5] = torch.tensor([0.5, -0.25, 0.1, -0.2, 0.3])
     density = head.density(outputs)
@@ -234,7 +234,7 @@ def test_gaussian_by_hand():
     "name", ["softlabel", "kdn_uniform", "kdn_gaussian", "kdn_adaptive", "gaussian"]
 )
 def test_every_head_has_a_gradient_and_a_density_that_integrates_to_one(name, generator):
-    head = build_head(HeadRecipe(name=name), **SIZE, height=ROWS * STRIDE, width=COLUMNS * STRIDE)
+    head = build_head(HeadRecipe(name=name), LABELS, GRID)
     outputs = outputs_of(head, generator) * 0.3
     outputs.requires_grad_()
     loss = head.loss(outputs, random_points(generator))
@@ -274,19 +274,19 @@ def test_half_precision_outputs_are_worked_on_in_float32(dtype, generator):
 def test_a_setting_that_the_head_does_not_have_is_an_error(name, setting):
     recipe = HeadRecipe(name=name, **setting)
     with pytest.raises(ValueError, match=rf"head\.{next(iter(setting))} has no meaning for {name}"):
-        build_head(recipe, **SIZE, height=20, width=28)
+        build_head(recipe, LABELS, GRID)
 
 
 def test_the_decoder_of_a_recipe_takes_the_place_of_the_head_s_own():
     published = HeadRecipe(learn_bandwidth="fixed", refine=1)
-    assert build_head(published, **SIZE, height=20, width=28).decoder == "mode"
-    assert build_head(HeadRecipe(), **SIZE, height=20, width=28).decoder == "mean"
-    other = build_head(HeadRecipe(decoder="local_mean"), **SIZE, height=20, width=28)
+    assert build_head(published, LABELS, GRID).decoder == "mode"
+    assert build_head(HeadRecipe(), LABELS, GRID).decoder == "mean"
+    other = build_head(HeadRecipe(decoder="local_mean"), LABELS, GRID)
     assert other.decoder == "local_mean"
 
 
 def test_the_default_head_is_refined_with_a_bandwidth_per_landmark():
-    head = build_head(HeadRecipe(), **SIZE, height=20, width=28)
+    head = build_head(HeadRecipe(), LABELS, GRID)
     assert isinstance(head, KDNGaussian)
     assert head.refine == 4
     assert head.log_ratio is not None
@@ -296,5 +296,5 @@ def test_settings_that_say_what_is_so_anyway_are_no_error():
     """A recipe may be turned from one head to another by its name."""
     for name in ("softlabel", "kdn_uniform", "kdn_adaptive", "gaussian"):
         recipe = HeadRecipe(name=name, learn_bandwidth="fixed", refine=1)
-        head = build_head(recipe, **SIZE, height=20, width=28)
-        assert head.landmarks == LANDMARKS
+        head = build_head(recipe, LABELS, GRID)
+        assert head.count == LANDMARKS

@@ -1,5 +1,7 @@
 """Pictures of every kind: each file and each array has its defined answer."""
 
+import struct
+import zlib
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import pytest
 from PIL import Image
 
 from kdn.data import read_image
-from kdn.images import BACKGROUND, as_rgb
+from kdn.data.images import BACKGROUND, as_rgb, image_size, write_image
 
 ROWS, COLUMNS = 40, 60
 
@@ -84,10 +86,35 @@ def test_a_file_is_turned_upright(tmp_path, rgb, name, orientation):
     path = saved(tmp_path / name, Image.fromarray(rgb), exif=exif, **options)
     expected = upright(rgb, orientation).astype(int)
     assert expected.shape == ((COLUMNS, ROWS, 3) if orientation >= 5 else (ROWS, COLUMNS, 3))
+    assert image_size(path) == expected.shape[:2]
     with Image.open(path) as opened:
         for read in (as_rgb(path), as_rgb(opened)):
             assert read.shape == expected.shape
             assert np.abs(read - expected).max() <= (3 if name.endswith("jpg") else 0)
+
+
+def with_chunk(png: bytes, kind: bytes, content: bytes, *, before: bytes) -> bytes:
+    """Return a PNG file with one more chunk, before the first of another kind."""
+    body = kind + content
+    chunk = struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+    at = png.index(before) - 4
+    return png[:at] + chunk + png[at:]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("before", [b"IDAT", b"IEND"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_a_tag_counts_wherever_it_stands(tmp_path, rgb, dtype, before, orientation):
+    """Programs write it before or behind the pixels; 16 bits of colour take another road."""
+    deep = rgb.astype(dtype) * dtype(257 if dtype == np.uint16 else 1)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    png = cv2.imencode(".png", deep[..., ::-1])[1].tobytes()
+    path = tmp_path / "a.png"
+    path.write_bytes(with_chunk(png, b"eXIf", exif.tobytes()[6:], before=before))
+    expected = upright(rgb, orientation)
+    np.testing.assert_array_equal(as_rgb(path), expected)
+    assert image_size(path) == expected.shape[:2]
 
 
 def test_a_transparent_file_is_turned_upright_with_its_alpha(tmp_path, rgb):
@@ -260,7 +287,7 @@ def one_line(error: BaseException, path: Path, reason: str) -> None:
         ("a.webp", {}, "not a picture"),
         ("a.gif", {}, "not a picture"),
         ("a.tif", {}, "not a picture"),
-        ("a.bmp", {}, "not a picture"),
+        ("a.bmp", {}, "ends within the picture"),
     ],
 )
 def test_a_truncated_file_is_named_and_nothing_is_printed(
@@ -392,3 +419,17 @@ def test_a_pil_image_of_numbers(mode):
 def test_an_array_that_is_no_picture_is_refused(array, reason):
     with pytest.raises(ValueError, match=reason):
         as_rgb(array)
+
+
+# ---- writing
+
+
+def test_a_picture_is_written_in_the_format_of_its_ending(tmp_path, rgb):
+    write_image(tmp_path / "new" / "a.png", rgb)
+    np.testing.assert_array_equal(read_image(tmp_path / "new" / "a.png"), rgb)
+    write_image(tmp_path / "a.jpg", rgb)
+    assert (tmp_path / "a.jpg").read_bytes()[:2] == b"\xff\xd8"
+    assert np.abs(read_image(tmp_path / "a.jpg") - rgb.astype(int)).mean() < 5
+    with pytest.raises(ValueError, match=r"a\.odd: cannot be encoded as \.odd"):
+        write_image(tmp_path / "a.odd", rgb)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jpg", "new"]

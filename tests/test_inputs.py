@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from kdn.inputs import expand_inputs
+from kdn.predict.inputs import expand_inputs
 
 
 @pytest.fixture(autouse=True)

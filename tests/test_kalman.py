@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from scipy.linalg import sqrtm
 
-from kdn.track.kalman import LandmarkFilter, smooth
-from kdn.track.motion import Motion, noise_root, process_noise, transition
+from kdn.predict.track.kalman import LandmarkFilter, smooth
+from kdn.predict.track.motion import Motion, noise_root, process_noise, transition
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # its own imports are not ours to mend

@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kdn.evaluate import evaluate
-from kdn.markup import BODY17, Markup
-from kdn.metrics import BOX_AREA, COCO_CONSTANTS, normalisers, oks, pck_terms, point_errors
+from kdn.data.markup import BODY17, Markup
+from kdn.evaluate import BOX_AREA, COCO_CONSTANTS, normalisers, oks, pck_terms, point_errors
+from kdn.evaluate.landmarks import evaluate
 from kdn.predictions import Predictions
 
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from PIL import Image
 
-from kdn.checkpoint import save_model
-from kdn.data import CropDataset, Sample, SyntheticFaces
-from kdn.detect import Detection
-from kdn.faces import face_score
-from kdn.landmarker import Landmarker, load
-from kdn.model import build_model
-from kdn.predict import predict
+from kdn.data import CropDataset, PointLabels, Sample, SyntheticFaces
+from kdn.models.checkpoint import save_model
+from kdn.models.model import build_model
+from kdn.predict.columns import predict
+from kdn.predict.detect import Detection
+from kdn.predict.face import face_score
+from kdn.predict.predictor import Landmarker, load
 from kdn.recipe import DataRecipe, HeadRecipe, NetworkRecipe, Recipe
 
 RECIPE = Recipe(
@@ -41,7 +41,7 @@ def test_a_face_is_what_predict_gives_for_the_same_box(model):
     expected, _ = predict(model.model, FACES[:], mirror=True)
     for index, sample in enumerate(FACES):
         (face,) = model(sample.read(), [sample.bbox], again=False)
-        np.testing.assert_allclose(face.landmarks, expected.landmarks[index], atol=1e-3)
+        np.testing.assert_allclose(face.landmarks, expected.prediction[index], atol=1e-3)
         assert expected.uncertainty is not None
         assert expected.covariances is not None
         np.testing.assert_allclose(face.uncertainty, expected.uncertainty[index], rtol=1e-4)
@@ -96,6 +96,22 @@ def test_the_detector_is_asked_where_no_boxes_are_given(model):
     assert [face.detection for face in found[0]] == [0.25, 0.5]
     assert [len(faces) for faces in found] == [2, 1]
     assert [len(f) for f in model(pictures, detector=detector)] == [2, 2]
+
+
+def test_no_detector_is_built_where_boxes_are_given(model, monkeypatch):
+    """Building Haar's cascade takes as long as a face does."""
+    built = []
+
+    def nobody(image: np.ndarray) -> list[Detection]:
+        return []
+
+    monkeypatch.setattr("kdn.predict.detect.named.HaarDetector", lambda: built.append(1) or nobody)
+    pictures = [sample.read() for sample in FACES]
+    assert len(model(pictures, [boxes_of(0), [], boxes_of(2)])) == 3
+    assert model(pictures[1], [FACES[1].bbox])[0].bbox
+    assert not built
+    assert [len(faces) for faces in model(pictures, [None, boxes_of(1), None])] == [0, 2, 0]
+    assert len(built) == 1
 
 
 def test_a_poor_crop_is_made_again(model):
@@ -235,9 +251,11 @@ def test_boxes_for_each_picture(model):
 def test_the_crop_is_the_one_that_was_trained_on(model):
     """Through the dataset, whose crops training sees."""
     sample = FACES[2]
-    data = CropDataset([sample], markup=model.markup, data=RECIPE.data, augment=None, seed=0)
+    data = CropDataset(
+        [sample], labels=PointLabels(model.markup), data=RECIPE.data, augment=None, seed=0
+    )
     with torch.no_grad():
-        expected = model.model.density(data[0]["image"][None], mirror=True).mean[0]
+        expected = model.model.density(data[0]["image"][None], flip=True).mean[0]
     (face,) = model(sample.read(), [sample.bbox], again=False)
     matrix = data[0]["crop_to_image"].numpy()
     points = expected.double().numpy() @ matrix[:, :2].T + matrix[:, 2]
@@ -273,7 +291,7 @@ def test_other_things_are_what_predict_gives(crop):
     for index, sample in enumerate(samples):
         boxes = None if crop == "picture" else [sample.bbox]
         (face,) = model(sample.read(), boxes)
-        np.testing.assert_allclose(face.landmarks, expected.landmarks[index], atol=1e-3)
+        np.testing.assert_allclose(face.landmarks, expected.prediction[index], atol=1e-3)
         height, width = sample.size()
         whole = (-0.5, -0.5, width - 0.5, height - 0.5)
         assert face.bbox == (sample.bbox if boxes else whole)
@@ -302,8 +320,8 @@ def test_boxes_of_other_things_are_asked_for(monkeypatch):
         model(picture)
     (face,) = model(picture, detector="none")
     assert face.bbox == (-0.5, -0.5, picture.shape[1] - 0.5, picture.shape[0] - 0.5)
-    monkeypatch.setattr("kdn.landmarker.can_follow", lambda face: True)
-    monkeypatch.setattr("kdn.landmarker.poor_crop", lambda face, context: True)
+    monkeypatch.setattr("kdn.predict.predictor.can_follow", lambda face: True)
+    monkeypatch.setattr("kdn.predict.predictor.poor_crop", lambda face, context: True)
     box = boxes_of(1)[1]
     (moved,) = model(picture, [box], again=True)
     assert moved.bbox != box

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from kdn.cli import main
-from kdn.lint import Printed, Row, judge, read_table
-from kdn.metrics import auc, failure_rate
+from kdn.evaluate import auc, failure_rate
+from kdn.evaluate.lint import Printed, Row, judge, read_table
 
 PUBLISHED = Path(__file__).parents[1] / "docs" / "tables" / "published.csv"
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kdn.markup import FACE68, Markup, markup_named
+from kdn.data.markup import FACE68, Markup, markup_named
 
 # The 68 points of a symmetric face drawn by hand on a sheet 100 wide, so that the mirror image of
 # a landmark is the landmark at 100 − x on the same height. Only left (as seen) and middle ones.

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from kdn.checkpoint import load_model, save_model
-from kdn.markup import (
+from kdn.data.markup import (
     FACE68,
     MARKUPS,
     Markup,
@@ -19,7 +18,8 @@ from kdn.markup import (
     markup_of_facts,
     read_markup,
 )
-from kdn.model import build_model
+from kdn.models.checkpoint import load_model, save_model
+from kdn.models.model import build_model
 from kdn.recipe import Recipe
 
 PAGE = """\
@@ -118,11 +118,11 @@ def test_the_usual_markup_of_a_number_of_landmarks():
 def test_a_file_describes_a_markup(tmp_path):
     path = write(tmp_path, PAGE)
     assert read_markup(path) == markup_named(str(path)) == MOUSE
-    assert markup_of_content(content_of_markup(MOUSE), place="there") == MOUSE
+    assert markup_of_content(content_of_markup(MOUSE), where="there") == MOUSE
     whole = write(tmp_path, "name: pair\nlandmarks: 3\nflip: [2, 1, 0]\n")
     assert read_markup(whole) == Markup(name="pair", landmarks=3, flip=(2, 1, 0))
     for markup in MARKUPS.values():
-        assert markup_of_content(content_of_markup(markup), place="there") == markup
+        assert markup_of_content(content_of_markup(markup), where="there") == markup
 
 
 @pytest.mark.parametrize(
@@ -202,9 +202,9 @@ def test_a_checkpoint_needs_no_file_of_its_markup(tmp_path):
     save_model(tmp_path / "m.safetensors", model, {"epoch": 1})
     path.unlink()
     loaded, facts = load_model(tmp_path / "m.safetensors")
-    assert loaded.markup == MOUSE
+    assert loaded.labels.markup == MOUSE
     crops = torch.zeros(2, 3, 32, 48)
     torch.testing.assert_close(loaded.density(crops).mean, model.density(crops).mean)
-    assert loaded.density(crops, mirror=True).batch_shape == (2, 4)
+    assert loaded.density(crops, flip=True).batch_shape == (2, 4)
     save_model(tmp_path / "again.safetensors", loaded, facts)
-    assert load_model(tmp_path / "again.safetensors")[0].markup == MOUSE
+    assert load_model(tmp_path / "again.safetensors")[0].labels.markup == MOUSE

@@ -9,17 +9,10 @@ import numpy as np
 import pytest
 import scipy.io
 
-from kdn.data import (
-    CofwFaces,
-    load_samples,
-    picture_names,
-    read_300wlp,
-    read_aflw2000,
-    read_cofw,
-    read_cofw68,
-    source_markup,
-)
-from kdn.markup import FACE19, FACE68
+from kdn.data import load_samples, picture_names, source_markup
+from kdn.data.formats.cofw import CofwFaces, read_cofw, read_cofw68
+from kdn.data.formats.fitted import read_300wlp, read_aflw2000
+from kdn.data.markup import FACE19, FACE68
 from labels_by_hand import picture, shape
 
 

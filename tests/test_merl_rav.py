@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from kdn.data import load_samples, picture_names, read_merl_rav
-from kdn.markup import FACE68, Markup
+from kdn.data import load_samples, picture_names
+from kdn.data.formats.merl_rav import read_merl_rav
+from kdn.data.markup import FACE68, Markup
 
 FIVE = Markup(name="five", landmarks=5, flip=(1, 0, 2, 4, 3))
 
@@ -69,7 +70,7 @@ def test_faces_that_cannot_be_used_are_named(tmp_path):
     write_pair(tmp_path, "whole", POINTS)
     expected = [
         "few.pts: a face needs two landmarks with a position, got 1",
-        "line.pts: all points lie on one line",
+        "line.pts: the box must have an area",
         "none.pts: a face needs two landmarks with a position, got 0",
         "short.pts:4: 4 points, but the mark-up has 5",
     ]

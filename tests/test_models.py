@@ -10,15 +10,15 @@ from matplotlib.cbook import get_sample_data
 from safetensors.torch import load_file
 
 import kdn
-from kdn.checkpoint import load_model, save_model
 from kdn.cli import main
 from kdn.data import load_samples
-from kdn.evaluate import evaluate
-from kdn.model import build_model
+from kdn.data.sample import iou
+from kdn.evaluate.landmarks import evaluate
 from kdn.models import MODELS, model_path
-from kdn.predict import predict
+from kdn.models.checkpoint import load_model, save_model
+from kdn.models.model import build_model
+from kdn.predict.columns import predict
 from kdn.recipe import DataRecipe, NetworkRecipe, Recipe
-from kdn.track.boxes import iou
 
 ROOT = Path(__file__).parents[1]
 PORTRAIT = get_sample_data("grace_hopper.jpg", asfileobj=False)
@@ -76,7 +76,7 @@ def test_the_portrait_has_one_face_with_error_bars():
 def test_a_file_of_a_models_name_is_not_the_model(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("face68").write_bytes(b"no checkpoint")
-    assert load_model("face68")[0].markup.landmarks == 68
+    assert load_model("face68")[0].labels.count == 68
     for name in ("./face68", Path("face68")):
         with pytest.raises(ValueError, match="cannot be read as safetensors"):
             load_model(name)
@@ -130,7 +130,7 @@ def test_export_refuses_what_would_lose_a_model(tmp_path, capsys):
 @pytest.mark.slow
 def test_face68_scores_what_its_card_says(real_data):
     model, _ = load_model("face68")
-    samples = load_samples(str(real_data / "300w" / "helen" / "testset"), model.markup)
+    samples = load_samples(str(real_data / "300w" / "helen" / "testset"), model.labels.markup)
     predictions, _ = predict(model, samples)
     result = evaluate(predictions, bootstrap=0)
     card = (ROOT / "docs" / "face68.md").read_text(encoding="utf-8")

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from kdn.networks import FAN, ResNet
+from kdn.models.networks import Network
+from kdn.models.networks.fan import FAN
 
 
 def parameters(network: nn.Module) -> int:
@@ -68,16 +69,20 @@ def test_every_stack_s_loss_reaches_every_weight_before_it():
     assert all(p.grad is not None for p in network.parameters())
 
 
+def resnet(layers: int) -> type[Network]:
+    return Network.registry[f"resnet{layers}"]
+
+
 @pytest.mark.parametrize(("layers", "expected"), [(18, 11_689_512), (50, 25_557_032)])
 def test_resnet_has_torchvision_s_size(layers, expected):
     with torch.device("meta"):
-        assert parameters(ResNet(channels=1000, layers=layers)) == expected
+        assert parameters(resnet(layers)(1000)) == expected
 
 
 @pytest.mark.parametrize(("layers", "entries"), [(18, 122), (50, 320)])
 def test_resnet_has_torchvision_s_names(layers, entries):
     with torch.device("meta"):
-        state = ResNet(channels=1000, layers=layers).state_dict()
+        state = resnet(layers)(1000).state_dict()
     assert len(state) == entries
     last = {18: "layer4.1.conv2.weight", 50: "layer4.2.conv3.weight"}[layers]
     shapes = {name: tuple(state[name].shape) for name in ("conv1.weight", "fc.weight", last)}
@@ -91,10 +96,5 @@ def test_resnet_has_torchvision_s_names(layers, entries):
 
 @pytest.mark.parametrize("layers", [18, 50])
 def test_resnet_gives_one_vector_per_picture(layers):
-    vectors = ResNet(channels=7, layers=layers).eval()(torch.zeros(2, 3, 32, 64))
+    vectors = resnet(layers)(7).eval()(torch.zeros(2, 3, 32, 64))
     assert [tuple(v.shape) for v in vectors] == [(2, 7)]
-
-
-def test_resnet_rejects_other_depths():
-    with pytest.raises(ValueError, match="layers must be 18 or 50, got 34"):
-        ResNet(channels=7, layers=34)

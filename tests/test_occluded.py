@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from kdn.data import Occluded, Sample, SyntheticFaces
+from kdn.data import Sample, SyntheticFaces
+from occluders import Occluded
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from kdn.metrics import resample_counts
-from kdn.occlusion import Combination, detect, hidden_landmarks, hidden_scores
-from kdn.occlusion.combination import logistic_weights
+from kdn.evaluate import resample_counts
+from kdn.evaluate.occlusion import Combination, detect, hidden_landmarks, hidden_scores
+from kdn.evaluate.occlusion.combination import logistic_weights
 from kdn.predictions import Predictions
 from labelled import gaussian_predictions
 
@@ -22,13 +22,13 @@ def told(seed: int = 0, samples: int = 60) -> Predictions:
     rng = np.random.default_rng(seed + 1)
     visible = rng.random((samples, 7)) > np.linspace(0.1, 0.5, 7)
     assert given.entropy is not None
-    assert given.peak_mass is not None
+    assert given.uncertainty is not None
     wide = np.where(visible, 0.0, 1.0)
     return replace(
         given,
         visible=visible,
         entropy=given.entropy + 1.5 * wide,
-        peak_mass=np.clip(given.peak_mass - 0.2 * wide + 0.1 * rng.normal(size=wide.shape), 0, 1),
+        uncertainty=given.uncertainty * np.exp(0.3 * wide + 0.2 * rng.normal(size=wide.shape)),
     )
 
 
@@ -45,7 +45,7 @@ def test_scores_do_not_depend_on_the_size_of_the_picture() -> None:
         crop_to_image=given.crop_to_image * scale[..., None],
     )
     one, two = hidden_scores(given), hidden_scores(larger)
-    assert list(one) == ["entropy", "uncertainty", "spread"]
+    assert list(one) == ["entropy", "uncertainty"]
     for name in one:
         np.testing.assert_allclose(one[name], two[name], atol=1e-12)
 
@@ -58,17 +58,15 @@ def test_scores_by_hand() -> None:
         crop_to_image=np.array([[[0.0, -3.0, 1.0], [3.0, 0.0, 2.0]]]),
         entropy=np.array([[2.0, 5.0]]),
         uncertainty=np.array([[6.0, 1.5]]),
-        peak_mass=np.array([[0.75, 0.1]]),
     )
     scores = hidden_scores(given)
     np.testing.assert_allclose(scores["entropy"], [[2 - np.log(9), 5 - np.log(9)]])
     np.testing.assert_allclose(scores["uncertainty"], np.log([[2.0, 0.5]]))
-    np.testing.assert_allclose(scores["spread"], [[0.25, 0.9]])
-    assert list(hidden_scores(replace(given, entropy=None))) == ["uncertainty", "spread"]
+    assert list(hidden_scores(replace(given, entropy=None))) == ["uncertainty"]
     with pytest.raises(ValueError, match="must have a column crop_to_image, got none"):
         hidden_scores(replace(given, crop_to_image=None))
-    with pytest.raises(ValueError, match="peak_mass or mass_within, got none"):
-        hidden_scores(replace(given, entropy=None, uncertainty=None, peak_mass=None))
+    with pytest.raises(ValueError, match="uncertainty or mass_within, got none"):
+        hidden_scores(replace(given, entropy=None, uncertainty=None))
 
 
 def test_masses_within_radii_are_scores_of_their_own() -> None:
@@ -77,7 +75,7 @@ def test_masses_within_radii_are_scores_of_their_own() -> None:
     given = replace(given, metadata={**given.metadata, "radii": [2, 7.5]})
     object.__setattr__(given, "mass_within", within)  # as predictions that have the column
     scores = hidden_scores(given)
-    assert list(scores)[3:] == ["error > 2", "error > 7.5"]
+    assert list(scores)[2:] == ["error > 2", "error > 7.5"]
     np.testing.assert_array_equal(scores["error > 7.5"], 1 - within[..., 1])
 
 
@@ -129,29 +127,29 @@ def test_a_combination_equals_scikit_learn_on_the_same_terms() -> None:
     given = told()
     hidden, counted = hidden_landmarks(given)
     scores = hidden_scores(given)
-    fitted = Combination.fit(scores, given.landmarks, hidden, counted, reach=0.2, ridge=2.0)
+    fitted = Combination.fit(scores, given.prediction, hidden, counted, reach=0.2, ridge=2.0)
     z = []
     for score in scores.values():
         centred = score - [score[counted[:, i], i].mean() for i in range(7)]
         z.append(centred / centred[counted].std())
-    terms = np.zeros((60, 7, 13))
+    terms = np.zeros((60, 7, 11))
     for face in range(60):
-        points = given.landmarks[face]
+        points = given.prediction[face]
         size = 0.2 * np.sqrt(np.prod(np.ptp(points, axis=0)))
         for i in range(7):
             share = np.exp(-0.5 * (np.linalg.norm(points - points[i], axis=1) / size) ** 2)
             share[i] = 0.0
-            for k in range(3):
+            for k in range(2):
                 terms[face, i, k] = z[k][face, i]
-                terms[face, i, 3 + k] = (share * z[k][face]).sum() / share.sum()
-            terms[face, i, 6 + i] = 1.0
+                terms[face, i, 2 + k] = (share * z[k][face]).sum() / share.sum()
+            terms[face, i, 4 + i] = 1.0
     reference = LogisticRegression(C=0.5, tol=1e-12, max_iter=5000)
     reference.fit(terms[counted], hidden[counted])
-    np.testing.assert_allclose(fitted.weights, reference.coef_[0, :3], atol=1e-6)
-    np.testing.assert_allclose(fitted.around, reference.coef_[0, 3:6], atol=1e-6)
-    bias = np.asarray(reference.intercept_) + reference.coef_[0, 6:]
+    np.testing.assert_allclose(fitted.weights, reference.coef_[0, :2], atol=1e-6)
+    np.testing.assert_allclose(fitted.around, reference.coef_[0, 2:4], atol=1e-6)
+    bias = np.asarray(reference.intercept_) + reference.coef_[0, 4:]
     np.testing.assert_allclose(fitted.bias, bias, atol=1e-6)
-    odds = fitted(scores, given.landmarks)
+    odds = fitted(scores, given.prediction)
     np.testing.assert_allclose(
         odds[counted], reference.decision_function(terms[counted]), atol=1e-5
     )
@@ -159,9 +157,9 @@ def test_a_combination_equals_scikit_learn_on_the_same_terms() -> None:
 
 def test_a_combination_beats_its_scores_on_other_images() -> None:
     train, test = told(seed=0, samples=300), told(seed=9, samples=300)
-    fitted = Combination.fit(hidden_scores(train), train.landmarks, *hidden_landmarks(train))
+    fitted = Combination.fit(hidden_scores(train), train.prediction, *hidden_landmarks(train))
     scores = hidden_scores(test)
-    both = {**scores, "all": fitted(scores, test.landmarks)}
+    both = {**scores, "all": fitted(scores, test.prediction)}
     found = detect(both, *hidden_landmarks(test), bootstrap=2)
     areas = {one.name: one.auroc for one in found}
     assert areas.pop("all") > max(areas.values()) + 0.05
@@ -170,10 +168,10 @@ def test_a_combination_beats_its_scores_on_other_images() -> None:
 def test_faces_are_done_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     given = told(samples=23)
     scores = hidden_scores(given)
-    fitted = Combination.fit(scores, given.landmarks, *hidden_landmarks(given))
-    whole = fitted(scores, given.landmarks)
-    monkeypatch.setattr("kdn.occlusion.combination._FACES", 5)
-    np.testing.assert_array_equal(fitted(scores, given.landmarks), whole)
+    fitted = Combination.fit(scores, given.prediction, *hidden_landmarks(given))
+    whole = fitted(scores, given.prediction)
+    monkeypatch.setattr("kdn.evaluate.occlusion.combination._FACES", 5)
+    np.testing.assert_array_equal(fitted(scores, given.prediction), whole)
 
 
 def test_separable_kinds_have_finite_weights() -> None:
@@ -188,7 +186,7 @@ def test_separable_kinds_have_finite_weights() -> None:
 
 def test_combination_as_json(tmp_path: Path) -> None:
     given = told()
-    scores, points = hidden_scores(given), given.landmarks
+    scores, points = hidden_scores(given), given.prediction
     fitted = Combination.fit(scores, points, *hidden_landmarks(given))
     fitted.write(tmp_path / "c.json")
     again = Combination.read(tmp_path / "c.json")
@@ -197,8 +195,8 @@ def test_combination_as_json(tmp_path: Path) -> None:
     wrong = {
         "format must be 1, got 7": {**kept, "format": 7},
         "not a combination": {k: v for k, v in kept.items() if k != "weights"},
-        r"scales must have shape \(3,\), got \(1,\)": {**kept, "scales": [1.0]},
-        r"centres must have shape \(3, 6\)": {**kept, "bias": kept["bias"][:6]},
+        r"scales must have shape \(2,\), got \(1,\)": {**kept, "scales": [1.0]},
+        r"centres must have shape \(2, 6\)": {**kept, "bias": kept["bias"][:6]},
     }
     for said, values in wrong.items():
         (tmp_path / "w.json").write_text(json.dumps(values))

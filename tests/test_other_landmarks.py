@@ -13,10 +13,10 @@ import pytest
 import kdn
 from kdn.cli import main
 from kdn.data import load_samples
-from kdn.images import as_rgb
-from kdn.markup import BODY17, markup_named
+from kdn.data.images import as_rgb
+from kdn.data.markup import BODY17, markup_named
+from kdn.predict.track import VideoWriter
 from kdn.predictions import read_predictions
-from kdn.track import VideoWriter
 
 ROOT = Path(__file__).parents[1]
 SMALL = [
@@ -98,7 +98,7 @@ def test_xrays_are_predicted_and_scored(xrays, tmp_path, capsys):
 
 def test_one_xray_needs_no_box_and_no_detector(xrays, tmp_path, monkeypatch, capsys):
     folder, model = xrays
-    monkeypatch.setattr("kdn.detect.named.HaarDetector", None)  # not callable
+    monkeypatch.setattr("kdn.predict.detect.named.HaarDetector", None)  # not callable
     picture = str(folder / "test" / "00002.png")
     places = ["--overlay", str(tmp_path / "drawn"), "--out", str(tmp_path / "one.json")]
     assert main(["predict", picture, "--model", model, "--device", "cpu", *places]) == 0

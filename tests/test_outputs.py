@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from found_faces import TRIO, hand_face, spoilt
-from kdn.data import read_pts
-from kdn.outputs import ImageFaces, OutputNames, open_output, refuse_inputs
-from kdn.outputs.numbers import rounded, significant
+from kdn.data.formats.pts import read_pts
+from kdn.predict.outputs import ImageFaces, OutputNames, open_output, refuse_inputs
+from kdn.predict.outputs.numbers import rounded, significant
 from kdn.predictions import read_predictions
 
 FILES = ["a/x.jpg", "b/x.jpg", "c.png"]

@@ -10,8 +10,16 @@ from scipy.stats import chi2, multivariate_normal
 
 from found_faces import TRIO, HandFace, hand_face, spoilt
 from kdn import Affine, GaussianDensity, Grid, KernelDensity
-from kdn.overlay import PARTS, draw_faces, ellipse, ellipse_radius, face_size, heat_of, unsure
-from kdn.overlay.strokes import Window
+from kdn.predict.overlay import (
+    PARTS,
+    draw_faces,
+    ellipse,
+    ellipse_radius,
+    face_size,
+    heat_of,
+    unsure,
+)
+from kdn.predict.overlay.strokes import Window
 
 GREY = 128
 
@@ -142,7 +150,7 @@ def test_thresholds():
     assert unsure(face, None).all()
     assert unsure(spoilt(face, 1), 1e6).tolist() == [False, True, False]
     for wrong in ("", "x", "-1", 0, "3 %%", "nan", "5em"):
-        with pytest.raises(ValueError, match="uncertain must be a length in pixels or like 3%"):
+        with pytest.raises(ValueError, match="uncertain must be a length in pixels or like 5%"):
             unsure(face, wrong)
 
 

@@ -9,9 +9,9 @@ import pytest
 
 import kdn
 from kdn.cli import main
-from kdn.convert import convert
 from kdn.data import Sample, SyntheticFaces, attribute_columns, load_samples
-from kdn.markup import markup_of_facts, read_markup
+from kdn.data.convert import convert
+from kdn.data.markup import markup_of_facts, read_markup
 from kdn.predictions import read_predictions
 
 PAGE = """\
@@ -59,7 +59,7 @@ def test_a_model_and_its_predictions_need_no_file_of_the_markup(run, capsys):
     data = ["--data", f"table:{run}/faces.csv", "--device", "cpu"]
     assert main(["predict", "--model", best, *data, "--out", str(out)]) == 0
     got = read_predictions(out)
-    assert got.landmarks.shape == (12, 5, 2)
+    assert got.prediction.shape == (12, 5, 2)
     assert markup_of_facts(got.metadata).groups == {"eyes": (0, 1), "rest": (2, 3, 4)}
     assert got.valid is not None
     assert got.valid.sum() == 12 * 5 - 4

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 import kdn
-from kdn.data import CropDataset, Sample, SyntheticFaces, read_ibug
-from kdn.density import peak_mass
-from kdn.model import LandmarkModel, build_model
-from kdn.predict import predict
+from kdn.data import CropDataset, Sample, SyntheticFaces
+from kdn.data.formats.ibug import read_ibug
+from kdn.models.model import Model, build_model
+from kdn.predict.columns import predict
 from kdn.predictions import AREA_LEVELS, Predictions
 from kdn.recipe import DataRecipe, HeadRecipe, NetworkRecipe, Recipe
 
@@ -26,7 +26,7 @@ HEADS = {
 }
 
 
-def model_of(head: str) -> LandmarkModel:
+def model_of(head: str) -> Model:
     recipe = Recipe(
         data=DataRecipe(height=32, width=64),
         network=NetworkRecipe(
@@ -54,10 +54,14 @@ def column(predictions: Predictions, name: str) -> np.ndarray:
     return values
 
 
-def crops_of(model: LandmarkModel, samples: list[Sample]) -> torch.Tensor:
+def crops_of(model: Model, samples: list[Sample]) -> torch.Tensor:
     """Return the crops that the network sees; that they show the right place, test_crop says."""
     dataset = CropDataset(
-        samples, markup=model.markup, data=model.recipe.data, augment=None, seed=0
+        samples,
+        labels=model.labels,
+        data=model.recipe.data,
+        augment=None,
+        seed=0,
     )
     return torch.stack([dataset[index]["image"] for index in range(len(samples))])
 
@@ -139,7 +143,7 @@ def test_what_is_not_labelled_is_not_a_number(head, samples):
         values = column(got, name)
         assert np.isnan(values[missing]).all(), name
         assert not np.isnan(values[~missing]).any(), name
-    assert np.isfinite(got.landmarks).all()
+    assert np.isfinite(got.prediction).all()
     assert (
         (column(got, "hdr_level")[~missing] >= 0) & (column(got, "hdr_level")[~missing] <= 1)
     ).all()
@@ -169,31 +173,18 @@ def test_a_picture_in_a_larger_frame_moves_everything_with_it(samples):
     for name in ("mean", "local_mean"):
         off = np.abs(column(there, name) - column(here, name) - move)
         assert np.median(off) < 0.02, name
-    for name in ("uncertainty", "entropy", "peak_mass", "log_prob"):
+    for name in ("uncertainty", "entropy", "log_prob"):
         off = np.abs(column(there, name) - column(here, name))
         assert np.nanmedian(off) < 0.02, name
 
 
-@pytest.mark.parametrize("name", ["softlabel", "kdn_gaussian", "gaussian"])
-def test_peak_mass_is_that_of_the_crops_densities(name, samples):
-    model = model_of(name)
-    got, _ = predict(model, samples)
-    with torch.inference_mode():
-        density = model.density(crops_of(model, samples))
-    wanted = peak_mass(density, 4.0).double().numpy()
-    np.testing.assert_allclose(column(got, "peak_mass"), wanted, atol=1e-5)
-    assert (wanted > 0).all()
-    assert (wanted <= 1).all()
-    assert got.metadata["peak_side"] == 4.0
-
-
 def test_the_decoder_is_the_head_s_own_unless_named(samples):
     own, _ = predict(model_of("softlabel"), samples)
-    assert np.array_equal(own.landmarks, column(own, "quarter"))
+    assert np.array_equal(own.prediction, column(own, "quarter"))
     assert own.metadata["decoder"] == "quarter"
     assert own.metadata["version"] == kdn.__version__
     named, _ = predict(model_of("softlabel"), samples, decoder="mean")
-    assert np.array_equal(named.landmarks, column(named, "mean"))
+    assert np.array_equal(named.prediction, column(named, "mean"))
     assert named.metadata["decoder"] == "mean"
     assert not np.array_equal(column(named, "mean"), column(named, "quarter"))
     with pytest.raises(ValueError, match="decoder must be default or one of argmax"):

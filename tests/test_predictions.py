@@ -6,28 +6,27 @@ import math
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 from safetensors.numpy import save_file
 
 from kdn.grid import Grid
 from kdn.predictions import (
-    DECODERS,
+    COLUMNS,
     Maps,
     Predictions,
+    PredictionsWriter,
+    decoders_of,
     maps_path,
-    read_column,
     read_maps,
     read_predictions,
     write_maps,
     write_predictions,
 )
 
-ARRAYS = [
-    field.name
-    for field in dataclasses.fields(Predictions)
-    if field.name not in ("id", "path", "metadata")
-]
+ARRAYS = [name for name, column in COLUMNS.items() if column.is_of("points")]
+DECODERS = decoders_of("points")
 
 
 @pytest.fixture
@@ -49,7 +48,6 @@ def predictions() -> Predictions:
         covariances=rng.normal(size=(3, 5, 3)),
         uncertainty=rng.uniform(size=(3, 5)),
         entropy=rng.normal(size=(3, 5)),
-        peak_mass=rng.uniform(size=(3, 5)),
         target=rng.normal(size=(3, 5, 2)) * hidden[..., None],
         valid=valid,
         visible=rng.uniform(size=(3, 5)) < 0.5,
@@ -61,6 +59,7 @@ def predictions() -> Predictions:
         mass_within=rng.uniform(size=(3, 5, 2)),
         error_probability=rng.uniform(size=(3, 5)),
         known=rng.uniform(size=(3, 5)) < 0.5,
+        attributes={"pose": ["left", None, "right"], "age": [31, None, 4.5]},
         metadata={
             "markup": "five",
             "decoder": "mean",
@@ -74,6 +73,7 @@ def assert_same(got: Predictions, wanted: Predictions) -> None:
     assert got.id == wanted.id
     assert got.path == wanted.path
     assert got.metadata == wanted.metadata
+    assert got.attributes == wanted.attributes
     for name in ARRAYS:
         one, other = getattr(got, name), getattr(wanted, name)
         assert (one is None) == (other is None), name
@@ -119,7 +119,7 @@ def test_columns_are_those_of_the_format(tmp_path, predictions):
         assert schema.field(name).type == pa.list_(pa.float64(), size), name
     assert schema.field("visible").type == pa.list_(pa.bool_(), 5)
     row = pq.read_table(tmp_path / "p.parquet")["landmarks"][1].as_py()
-    np.testing.assert_array_equal(row[2:4], predictions.landmarks[1, 1])  # x, y of landmark 1
+    np.testing.assert_array_equal(row[2:4], predictions.prediction[1, 1])  # x, y of landmark 1
 
 
 def test_other_peoples_files(tmp_path):
@@ -134,8 +134,8 @@ def test_other_peoples_files(tmp_path):
     }
     write_table(path, columns)
     got = read_predictions(path)
-    assert got.landmarks.dtype == np.float64
-    assert got.landmarks.shape == (2, 3, 2)
+    assert got.prediction.dtype == np.float64
+    assert got.prediction.shape == (2, 3, 2)
     np.testing.assert_array_equal(got.valid, [[False] * 3, [True, True, False]])
     assert got.uncertainty is None
     assert got.path is None
@@ -158,28 +158,24 @@ def test_a_column_of_ones_own(tmp_path):
         "age": [31, None, 4],
     }
     write_table(path, columns)
-    assert read_column(path, "pose").tolist() == ["left", "", "right"]
-    assert read_column(path, "indoor").tolist() == [True, False, True]
-    assert read_column(path, "smile").tolist() == ["true", "", "false"]
-    np.testing.assert_array_equal(read_column(path, "age"), [31.0, np.nan, 4.0])
-    with pytest.raises(ValueError, match=r"more\.parquet: column 'sex' is missing, there are"):
-        read_column(path, "sex")
-    with pytest.raises(ValueError, match="'landmarks' must hold one string, boolean or number a"):
-        read_column(path, "landmarks")
-    with pytest.raises(FileNotFoundError, match=r"none\.parquet: no such file"):
-        read_column(tmp_path / "none.parquet", "pose")
-    assert len(read_predictions(path)) == 3
+    got = read_predictions(path)
+    assert got.attribute("pose").tolist() == ["left", "", "right"]
+    assert got.attribute("indoor").tolist() == [True, False, True]
+    assert got.attribute("smile").tolist() == ["true", "", "false"]
+    np.testing.assert_array_equal(got.attribute("age"), [31.0, np.nan, 4.0])
+    with pytest.raises(ValueError, match=r"column 'sex' is missing, there are"):
+        got.attribute("sex")
 
 
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
         ({"landmarks": [[1.0, 2.0]]}, "column 'id' is missing"),
-        ({"id": ["a"]}, "column 'landmarks' is missing"),
+        ({"id": ["a"]}, "no column landmarks, values or of a number for each sample"),
         ({"id": [1], "landmarks": [[1.0, 2.0]]}, "column 'id' must hold strings, got int64"),
         ({"id": ["a"], "landmarks": [3.0]}, "'landmarks' must hold lists of numbers, got double"),
         ({"id": ["a"], "landmarks": [["x", "y"]]}, "column 'landmarks' must hold double"),
-        ({"id": ["a"], "landmarks": [[1.0, 2.0, 3.0]]}, r"lists of 2 \(1 landmarks\), got 3"),
+        ({"id": ["a"], "landmarks": [[1.0, 2.0, 3.0]]}, r"lists of 2, got 3"),
         ({"id": ["a", "b"], "landmarks": [[1.0, 2.0], None]}, "'landmarks' must be given in every"),
         (
             {"id": ["a", "b"], "landmarks": [[1.0, 2.0], [1.0]]},
@@ -187,7 +183,7 @@ def test_a_column_of_ones_own(tmp_path):
         ),
         (
             {"id": ["a"], "landmarks": [[1.0, 2.0]], "covariances": [[1.0, 2.0]]},
-            r"column 'covariances' must hold lists of 3 \(1 landmarks\), got 2",
+            r"column 'covariances' must hold lists of 3, got 2",
         ),
         (
             {"id": ["a"], "landmarks": [[1.0, 2.0]], "log_prob": [[1.0]]},
@@ -261,7 +257,7 @@ def test_empty_files(tmp_path):
     for kind, landmarks in ((pa.list_(pa.float64(), 6), 3), (pa.list_(pa.float64()), 0)):
         columns = {"id": pa.array([], pa.string()), "landmarks": pa.array([], kind)}
         write_table(tmp_path / "none.parquet", columns)
-        assert read_predictions(tmp_path / "none.parquet").landmarks.shape == (0, landmarks, 2)
+        assert read_predictions(tmp_path / "none.parquet").prediction.shape == (0, landmarks, 2)
 
 
 def test_null_rows_of_fixed_size_in_several_pieces(tmp_path):
@@ -298,6 +294,7 @@ def test_taking_samples(predictions):
     for name in ARRAYS:
         np.testing.assert_array_equal(getattr(got, name), getattr(predictions, name)[[2, 0]])
     assert got.metadata == predictions.metadata
+    assert got.attributes == {"pose": ["right", "left"], "age": [4.5, 31]}
     fewer = dataclasses.replace(predictions, path=None, mode=None).take(np.array([1]))
     assert (fewer.path, fewer.mode, len(fewer)) == (None, None, 1)
 
@@ -345,3 +342,82 @@ def test_what_is_wrong_in_a_file_of_maps_is_named(tmp_path, maps):
         read_maps(path)
     with pytest.raises(ValueError, match=r"log_probs must have shape \(2, 3, 7, 5\)"):
         dataclasses.replace(maps, grid=Grid.of_heatmap(height=7, width=5, stride=4))
+
+
+def test_chunks_are_written_as_they_come(tmp_path, predictions):
+    """A group of rows for each; nothing is at the file's name before the end."""
+    path = tmp_path / "p.parquet"
+    whole = {"pose": ["left", None, "right"], "age": [31, None, 4.5]}
+    with PredictionsWriter(path, {"radii": [5, 7.5]}, attributes=whole) as writer:
+        for rows in ([0, 1], [2], []):
+            chunk = predictions.take(np.array(rows, np.int64))
+            writer.write(chunk)
+            assert not path.exists()
+        writer.metadata["skipped"] = ["d.png"]
+    assert pq.ParquetFile(path).num_row_groups == 3
+    wanted = {"radii": [5, 7.5], "skipped": ["d.png"]}
+    assert_same(read_predictions(path), dataclasses.replace(predictions, metadata=wanted))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["p.parquet"]
+
+
+def test_what_cannot_be_written_in_chunks(tmp_path, predictions):
+    path = tmp_path / "p.parquet"
+    fewer = dataclasses.replace(predictions, mode=None)
+    with PredictionsWriter(path) as writer:
+        writer.write(predictions)
+        with pytest.raises(ValueError, match=r"p\.parquet: a chunk has other columns .*mode"):
+            writer.write(fewer)
+    path.unlink()
+    with (
+        pytest.raises(ValueError, match=r"p\.parquet: no predictions to write"),
+        PredictionsWriter(path),
+    ):
+        pass
+    with pytest.raises(ValueError, match=r"p\.csv: points are written to \.parquet, not \.csv"):
+        write_predictions(tmp_path / "p.csv", predictions)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_concatenating_is_the_inverse_of_taking(predictions):
+    chunks = [predictions.take(np.array(rows)) for rows in ([0], [1, 2])]
+    assert_same(Predictions.concatenate(chunks), predictions)
+    with pytest.raises(ValueError, match="chunks must hold at least one"):
+        Predictions.concatenate([])
+    with pytest.raises(ValueError, match="chunks must have the same columns, one has no mode"):
+        Predictions.concatenate([chunks[0], dataclasses.replace(chunks[1], mode=None)])
+
+
+def test_every_column_is_a_field_and_only_they_are():
+    fields = [field.name for field in dataclasses.fields(Predictions)]
+    assert [name for name in fields if name in COLUMNS] == list(COLUMNS)
+    assert set(fields) - set(COLUMNS) == {"id", "path", "attributes", "metadata"}
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_files_of_earlier_versions(tmp_path, kind):
+    """Scalars had a column each, and other names for the deviation and the CRPS."""
+    columns = {
+        "id": ["a", "b"],
+        "age": [31.0, 4.0],
+        "age_target": [30.0, None],
+        "age_deviation": [2.0, 3.0],
+        "age_crps": [0.5, None],
+        "crps": [7.0, 8.0],
+    }
+    path = tmp_path / f"old.{kind}"
+    if kind == "csv":
+        lines = [",".join(columns)]
+        lines += [
+            ",".join("" if v is None else str(v) for v in row)
+            for row in zip(*columns.values(), strict=True)
+        ]
+        path.write_text("\n".join(lines) + "\n")
+    else:
+        write_table(path, columns, {"values": ["age"], "rounding": 1.0})
+    got = read_predictions(path)
+    assert got.names == ("age",)
+    assert got.rounding == (1.0 if kind == "parquet" else 0.0)
+    np.testing.assert_array_equal(got.uncertainty, [[2.0], [3.0]])
+    np.testing.assert_array_equal(got.energy_score, [[0.5], [np.nan]])
+    np.testing.assert_array_equal(got.valid, [[True], [False]])
+    assert got.attributes == {"crps": [7.0, 8.0]}

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from kdn.cli import main
-from kdn.data import read_ibug
-from kdn.evaluate import evaluate
+from kdn.data.formats.ibug import read_ibug
+from kdn.evaluate.landmarks import evaluate
 from kdn.predictions import (
-    Labels,
     Predictions,
+    Targets,
     add_labels,
     read_predictions,
     read_published,
@@ -164,7 +164,7 @@ def test_every_format_scores_like_the_same_predictions_as_parquet(
     assert Path(again.path[2]) == folder / "b.v2.png"
     assert again.target is not None
     assert joined.target is not None
-    np.testing.assert_allclose(again.landmarks, joined.landmarks, atol=1e-9)
+    np.testing.assert_allclose(again.prediction, joined.prediction, atol=1e-9)
     np.testing.assert_allclose(again.target, joined.target, atol=1e-9)
 
 
@@ -365,13 +365,13 @@ ROW = [[1, 2]] * 68
 @pytest.mark.parametrize(
     ("entry", "said"),
     [
-        ({"id": "a"}, "entry 1 ('a'): 'landmarks' is missing"),
-        ({"landmarks": ROW}, "entry 1: 'id' (or path, image, file) must be a face's name"),
+        ({"id": "a"}, "entry 1: 'landmarks' is missing"),
+        ({"landmarks": ROW}, "entry 1: 'id' (or path, image, file) must be a name"),
         ({"id": 3, "landmarks": ROW}, "entry 1: 'id' (or path, image, file)"),
         ([1, 2], "entry 1: must be an object"),
-        ({"id": "a", "landmarks": {"x": 1}}, "entry 1 ('a'): landmarks must be a list"),
-        ({"id": "a", "landmarks": [*ROW[1:], [1, 2, 3]]}, "entry 1 ('a'): landmark 67 must be"),
-        ({"id": "a", "landmarks": [*ROW[1:], 5]}, "entry 1 ('a'): landmark 67 must be [x, y]"),
+        ({"id": "a", "landmarks": {"x": 1}}, "entry 1: landmarks must be a list"),
+        ({"id": "a", "landmarks": [*ROW[1:], [1, 2, 3]]}, "entry 1: landmark 67 must be"),
+        ({"id": "a", "landmarks": [*ROW[1:], 5]}, "entry 1: landmark 67 must be [x, y]"),
         ({"id": "a", "landmarks": [*ROW[1:], [[1], 2]]}, "coordinates must be numbers, got [1]"),
         ({"id": "a", "landmarks": [*ROW[1:], [10**400, 2]]}, "must be numbers, got 1000"),
     ],
@@ -384,6 +384,19 @@ def test_bad_entries_of_a_json_list(entry, said, tmp_path):
     assert got.id == ("fine",)
     assert len(problems) == 1
     assert said in problems[0]
+
+
+def test_a_json_list_may_have_the_columns_of_a_table(tmp_path):
+    points = labels_of("12_1")
+    names = [f"{axis}{i}" for i in range(68) for axis in "xy"]
+    row = {"path": "12_1", **dict(zip(names, points.ravel().tolist(), strict=True))}
+    source = tmp_path / "p.json"
+    source.write_text(json.dumps([row, {**row, "path": "short", "y67": None}]))
+    problems: list[str] = []
+    got, _ = read_published(source, problems=problems)
+    assert got.id == ("12_1",)
+    np.testing.assert_array_equal(got.landmarks[0], points)
+    assert problems == [f"{source}: entry 1: coordinates must be numbers, got None"]
 
 
 def test_a_name_twice_in_a_json_object_is_not_the_last_one(folder, tmp_path, capsys):
@@ -465,13 +478,13 @@ def test_a_parquet_file_keeps_its_columns_and_loses_what_is_not_finite(folder, j
     order = [2, 0, 1]
     bare = replace(joined, target=None, valid=None, uncertainty=sure, metadata={"head": "x"})
     bare = bare.take(np.array(order))
-    bare.landmarks[1, 4, 0] = np.nan  # 12_1
+    bare.prediction[1, 4, 0] = np.nan  # 12_1
     problems: list[str] = []
-    labels = Labels.of_samples(read_ibug(folder))
+    labels = Targets.of_samples(read_ibug(folder))
     got = add_labels(bare, labels, places=[f"row {i}" for i in range(3)], problems=problems)
     assert got.id == ("made/test/12_2", "made/test/b.v2")
     np.testing.assert_array_equal(got.uncertainty, sure[[1, 2]])
-    np.testing.assert_array_equal(got.landmarks, joined.landmarks[[1, 2]])
+    np.testing.assert_array_equal(got.prediction, joined.prediction[[1, 2]])
     assert got.target is not None
     np.testing.assert_allclose(got.target[0], labels_of("12_2"))
     assert got.metadata == {"head": "x", "markup": "face68"}
@@ -485,7 +498,7 @@ def test_labels_that_are_not_valid_do_not_count(folder, joined):
     valid[::2] = False  # leaves the landmarks that are 12 px off
     samples[1] = replace(samples[1], valid=valid)
     bare = replace(joined, target=None, valid=None)
-    labels = Labels.of_samples(samples)
+    labels = Targets.of_samples(samples)
     got = add_labels(bare, labels, places=["", "", ""], problems=[])
     assert got.target is not None
     assert np.isnan(got.target[1, ::2]).all()

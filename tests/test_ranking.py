@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from kdn.metrics import auroc, average_precision, resample_counts
-from kdn.metrics.ranking import auroc_resampled, average_precision_resampled
+from kdn.evaluate import auroc, average_precision, resample_counts
+from kdn.evaluate.ranking import auroc_resampled, average_precision_resampled
 
 
 def cases(size: int, digits: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -93,7 +93,7 @@ def test_blocks_of_replicates_are_put_together(resampled, monkeypatch):
     counts = resample_counts(5, 23, np.random.default_rng(5))
     image = np.arange(50) % 5
     whole = resampled(score, positive, image, counts)
-    monkeypatch.setattr("kdn.metrics.pooled._BLOCK", 1)
+    monkeypatch.setattr("kdn.evaluate.pooled._BLOCK", 1)
     np.testing.assert_array_equal(resampled(score, positive, image, counts), whole)
 
 

@@ -10,18 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from kdn.data import (
-    SOURCES,
-    load_samples,
-    picture_names,
-    read_coco,
-    read_dlib,
-    read_fgnet,
-    read_table,
-    read_wflw,
-    source_markup,
-)
-from kdn.markup import FACE68, XM2VTS68, Markup
+from kdn.data import load_samples, picture_names, source_forms, source_markup
+from kdn.data.formats.coco import read_coco
+from kdn.data.formats.dlib import read_dlib
+from kdn.data.formats.fgnet import read_fgnet
+from kdn.data.formats.table import read_table
+from kdn.data.formats.wflw import read_wflw
+from kdn.data.markup import FACE68, XM2VTS68, Markup
 from labels_by_hand import picture, shape
 
 FIVE = Markup(name="five", landmarks=5, flip=(1, 0, 2, 4, 3))
@@ -341,7 +336,7 @@ def test_sources_that_are_none(tmp_path):
         with pytest.raises((ValueError, FileNotFoundError)) as caught:
             load_samples(source)
         if source == "lfpw:somewhere":
-            assert all(form in str(caught.value) for form in SOURCES)
+            assert all(form in str(caught.value) for form in source_forms())
     with pytest.raises(FileNotFoundError, match=r"none\.txt: no such file"):
         load_samples(f"wflw:{tmp_path / 'none.txt'}", None)
     with pytest.raises(FileNotFoundError, match="nowhere: no such folder"):

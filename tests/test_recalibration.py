@@ -5,13 +5,14 @@ import math
 import numpy as np
 import pytest
 import scipy.optimize
+import scipy.stats
 import torch
 from torch.distributions import MultivariateNormal
 
 from densities import BATCH, GRIDS, density_of, mixture_of, points_of, uniform
-from kdn.density import GaussianDensity, KernelDensity
+from kdn.density import GaussianDensity, KernelDensity, LaplaceDensity
 from kdn.grid import Grid
-from kdn.recalibration import Adjustment, fit_adjustment, mean_nll
+from kdn.models.recalibration import Adjustment, fit_adjustment, mean_nll
 
 BANDWIDTHS = torch.tensor([1.0, 2.5])
 NUMBERS = {
@@ -95,10 +96,10 @@ def test_cells_without_mass_stay_without_and_give_finite_gradients():
     [
         ({"temperature": torch.tensor(0.0)}, "temperature must be positive and finite"),
         ({"added_variance": torch.tensor([1.0, -1.0])}, "added_variance must be 0 or more"),
-        ({"bandwidth_factor": torch.ones(2, 2)}, "one number or one per landmark"),
+        ({"bandwidth_factor": torch.ones(2, 2)}, "one number or one per label"),
         (
             {"temperature": torch.ones(2), "bandwidth_factor": torch.ones(3)},
-            r"same landmarks, got shapes \[\(2,\), \(3,\)\]",
+            r"same labels, got shapes \[\(2,\), \(3,\)\]",
         ),
     ],
 )
@@ -144,7 +145,7 @@ def test_the_numbers_that_labels_were_drawn_with_are_found():
 def test_numbers_of_each_landmark_are_found_apart():
     truth = Adjustment(torch.tensor([0.6, 1.5]), torch.tensor([1.8, 0.6]), torch.tensor(0.0))
     batches = batches_of(truth, samples=6000)
-    found = fit_adjustment(lambda: batches, parts=("bandwidth", "temperature"), per_landmark=True)
+    found = fit_adjustment(lambda: batches, parts=("bandwidth", "temperature"), per_label=True)
     torch.testing.assert_close(found.temperature, truth.temperature, rtol=0.08, atol=0)
     torch.testing.assert_close(found.bandwidth_factor, truth.bandwidth_factor, rtol=0.1, atol=0)
     assert not found.added_variance.any()
@@ -196,6 +197,58 @@ def test_a_gaussian_s_covariance_is_fitted():
         float((whitened.square().sum((-2, -1)).mean() / 2).sqrt()), rel=1e-3
     )
     assert float(found.temperature) == 1.0
+
+
+def test_rounded_scalars_are_fitted_by_the_mass_of_their_intervals():
+    """Whole years under kernels a third as wide as one: SciPy's search on SciPy's masses."""
+    grid = Grid.of_interval(20.0, 50.0, step=2.5)
+    generator = torch.Generator().manual_seed(4)
+    logits = torch.randn((150, 2, 13), generator=generator).double()
+    density = KernelDensity(logits, grid, bandwidth=torch.tensor([0.3, 1.2]).double())
+    target = (density.sample(generator=generator) + 0.8 * torch.randn(150, 2)).round()
+    valid = torch.rand((150, 2), generator=generator) > 0.2
+    batches = [(density, target.masked_fill(~valid, math.nan), valid)]
+    centres = 20.0 + 2.5 * np.arange(13)
+
+    def nll(logs: np.ndarray) -> float:
+        temperature, factor, deviation = np.exp(logs)
+        widths = np.hypot(factor * np.array([0.3, 1.2]), deviation)[:, None]
+        probs = torch.softmax(logits / temperature, -1).numpy()
+        y = target.numpy()[..., None]
+        upper, lower = (scipy.stats.norm.cdf(y + end, centres, widths) for end in (0.5, -0.5))
+        return -float(np.log((probs * (upper - lower)).sum(-1))[valid.numpy()].mean())
+
+    best = scipy.optimize.minimize(nll, [0.0, 0.0, -1.0], method="Nelder-Mead", tol=1e-6)
+    fitted = fit_adjustment(lambda: batches, rounding=1.0)
+    assert mean_nll(batches, rounding=1.0) == pytest.approx(nll(np.array([0.0, 0.0, -50.0])))
+    assert mean_nll(batches, fitted, rounding=1.0) == pytest.approx(best.fun, abs=2e-4)
+    assert best.fun < mean_nll(batches, rounding=1.0) - 0.02
+
+
+def test_a_laplace_distribution_has_its_scale_fitted():
+    """Drawn with 2.5 times the scale: the maximum is the mean distance in units of the scale."""
+    scale = torch.tensor([2.0, 0.5]).expand(4000, 2)
+    density = LaplaceDensity(torch.zeros(4000, 2), scale)
+    torch.manual_seed(5)
+    target = 2.5 * density.sample()
+    valid = torch.ones(4000, 2, dtype=torch.bool)
+    fitted = fit_adjustment(lambda: [(density, target, valid)], per_label=True)
+    wanted = (target.abs() / scale).mean(0)
+    torch.testing.assert_close(fitted.bandwidth_factor, wanted, rtol=1e-3, atol=0)
+    assert fitted.temperature.tolist() == [1.0, 1.0]
+    assert fitted.added_variance.tolist() == [0.0, 0.0]
+    changed = fitted.applied(density)
+    torch.testing.assert_close(changed.scale, scale * fitted.bandwidth_factor)
+    assert changed.loc is density.loc
+
+
+def test_a_density_of_another_kind_stays_as_it_is():
+    density = MultivariateNormal(torch.zeros(3, 2, 2), torch.eye(2))
+    batch = (density, torch.ones(3, 2, 2), torch.ones(3, 2, dtype=torch.bool))
+    assert Adjustment.parts_of(density) == ()
+    fitted = fit_adjustment(lambda: [batch])
+    assert fitted.applied(density) is density
+    assert mean_nll([batch], fitted) == pytest.approx(math.log(2 * math.pi) + 1)
 
 
 def test_what_cannot_be_fitted_says_why():

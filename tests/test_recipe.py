@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 import unchecked
-from kdn.markup import markup_named
+from kdn.data.markup import markup_named
 from kdn.recipe import DataRecipe, HeadRecipe, NetworkRecipe, OptimiseRecipe, Recipe
 
 ROOT = Path(__file__).parents[1]
@@ -47,6 +47,7 @@ UNLIKE_DEFAULTS: dict[str, Any] = {
         "depth": 3,
         "dropout": 0.1,
         "weights": "w.st",
+        "options": {"heads": 3, "wide": [1, 2]},
     },
     "head": {
         "name": "kdn_adaptive",
@@ -55,6 +56,7 @@ UNLIKE_DEFAULTS: dict[str, Any] = {
         "refine": 4,
         "offset_limit": 2.0,
         "decoder": "mean",
+        "options": {"sharp": True},
     },
     "optimise": {
         "epochs": 3,
@@ -146,16 +148,17 @@ def test_a_recipe_cannot_be_changed_and_can_be_a_key() -> None:
         ("augment", "occlusion", -0.1),
         ("augment", "occlusion_size", 1.1),
         ("augment", "noise", float("nan")),
-        ("network", "name", "unet"),
+        ("network", "name", ""),
         ("network", "stacks", 0),
         ("network", "features", 20),
         ("network", "depth", 0),
-        ("head", "name", "kdn"),
+        ("head", "name", 7),
         ("head", "bandwidth", 0.0),
         ("head", "learn_bandwidth", "cell"),
         ("head", "refine", 3),
         ("head", "offset_limit", -1.0),
         ("head", "decoder", "middle"),
+        ("head", "options", 3),
         ("optimise", "epochs", 0),
         ("optimise", "batch", 0),
         ("optimise", "rate", float("nan")),

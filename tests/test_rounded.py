@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from kdn.metrics import central_coverage, pit_histogram, resample_counts
+from kdn.evaluate import central_coverage, pit_histogram, resample_counts
 
 N = 37
 

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from kdn.markup import FACE68
-from kdn.metrics import axis_angle, contour_tangents, elongation
+from kdn.data.markup import FACE68
+from kdn.evaluate import axis_angle, contour_tangents, elongation
 
 JAW = tuple(edge for edge in FACE68.edges if max(edge) < 17)
 

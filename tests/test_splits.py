@@ -14,7 +14,7 @@ from kdn.data import (
     picture_names,
     split_by_picture,
 )
-from kdn.markup import Markup
+from kdn.data.markup import Markup
 
 FACE = Sample(
     id="",

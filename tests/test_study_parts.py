@@ -12,10 +12,10 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from kdn.data import Framing, Sample, SyntheticFaces, crop_of_box, tight_box
+from kdn.data.markup import FACE68
+from kdn.evaluate import crop_log_prob
 from kdn.grid import Grid
-from kdn.markup import FACE68
-from kdn.metrics import crop_log_prob
-from kdn.model import build_model
+from kdn.models.model import build_model
 from kdn.predictions import Predictions
 from kdn.recipe import DataRecipe, HeadRecipe, NetworkRecipe, Recipe
 from kdn.study import METHODS, PRESETS, Plan, training

@@ -5,7 +5,7 @@ import io
 import pytest
 
 from found_faces import hand_face
-from kdn.outputs import ImageFaces, Summary
+from kdn.predict.outputs import ImageFaces, Summary
 
 
 def done(file, count, **more):

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from kdn.data import SyntheticFaces
-from kdn.data.synthetic import _labelled
-from kdn.data.synthetic_drawing import Canvas, curve
-from kdn.data.synthetic_shape import AMBIGUITIES, draw_shape, project
-from kdn.markup import FACE68
+from kdn.data.markup import FACE68
+from kdn.data.synthetic.drawing import Canvas, curve
+from kdn.data.synthetic.faces import _labelled
+from kdn.data.synthetic.shape import AMBIGUITIES, draw_shape, project
 
 SMALL = (72, 96)
 

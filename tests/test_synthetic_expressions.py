@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from kdn.data import SyntheticExpressions, SyntheticFaces, load_samples, picture_names
-from kdn.data.synthetic_actions import ACTION_LANDMARKS, acted, draw_intensities
-from kdn.data.synthetic_shape import draw_rotation, draw_shape, project
-from kdn.markup import FACE68, FACE98
+from kdn.data.markup import FACE68, FACE98
+from kdn.data.synthetic.expressions import ACTION_LANDMARKS, acted, draw_intensities
+from kdn.data.synthetic.shape import draw_rotation, draw_shape, project
 
 SMALL = (72, 96)
 ACTIONS = ["AU1", "AU2", "AU4", "AU5", "AU12", "AU15", "AU26", "AU43"]

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from kdn.data import SyntheticFaces
-from kdn.data.synthetic_motion import draw_moves, expressed
-from kdn.data.synthetic_shape import draw_shape
-from kdn.data.synthetic_video import SyntheticVideo
+from kdn.data.synthetic.shape import draw_shape
+from synthetic_video import SyntheticVideo, draw_moves, expressed
 
 SMALL = (60, 84)
 

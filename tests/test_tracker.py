@@ -8,16 +8,17 @@ import pytest
 import torch
 from scipy.optimize import linear_sum_assignment
 
+from kdn.data.markup import FACE68
+from kdn.data.sample import iou
 from kdn.density import GaussianDensity
-from kdn.detect import Detection
-from kdn.faces import Face
 from kdn.grid import Affine
-from kdn.markup import FACE68
-from kdn.track.boxes import box_about, inside, iou, matched, moved
-from kdn.track.kalman import LandmarkFilter, smooth
-from kdn.track.motion import Motion
-from kdn.track.offline import smooth_tracks
-from kdn.track.tracker import FaceTracker, Rules, TrackedFace
+from kdn.predict.detect import Detection
+from kdn.predict.face import Face
+from kdn.predict.track.boxes import box_about, inside, matched, moved
+from kdn.predict.track.kalman import LandmarkFilter, smooth
+from kdn.predict.track.motion import Motion
+from kdn.predict.track.offline import smooth_tracks
+from kdn.predict.track.tracker import FaceTracker, Rules, TrackedFace
 
 HEIGHT, WIDTH, FPS = 120, 200, 25
 IMAGE = np.zeros((HEIGHT, WIDTH, 3), dtype=np.uint8)

@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from kdn.checkpoint import load_model
+from kdn.models.checkpoint import load_model
 from kdn.recipe import (
     AugmentRecipe,
     DataRecipe,

@@ -7,8 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
-from kdn.grid import Affine
-from kdn.metrics import (
+from kdn.evaluate import (
     ause,
     coverage,
     crop_log_prob,
@@ -19,6 +18,7 @@ from kdn.metrics import (
     spearman,
     zero_density,
 )
+from kdn.grid import Affine
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 

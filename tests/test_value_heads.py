@@ -10,24 +10,21 @@ import torch.nn.functional as F
 from scipy import special, stats
 from torch.distributions import Categorical, MixtureSameFamily, Normal
 
+from kdn.data import PointLabels, ScalarLabels
+from kdn.data.markup import FACE5
 from kdn.density import LaplaceDensity
 from kdn.grid import Grid
-from kdn.heads import (
-    Coral,
-    GaussianValue,
-    Head,
-    KDNAdaptive,
-    KDNGaussian,
-    KDNUniform,
-    Regression,
-    build_head,
-)
-from kdn.recipe import HeadRecipe, LabelsRecipe
+from kdn.models.heads import Head, build_head
+from kdn.models.heads.coral import Coral
+from kdn.models.heads.gaussian import Gaussian
+from kdn.models.heads.kernel import KDNAdaptive, KDNGaussian, KDNUniform
+from kdn.models.heads.regression import L1, L2
+from kdn.recipe import HeadRecipe
 
 VALUES, LOW, HIGH, STEP, CELLS = 3, 20.0, 36.0, 2.5, 7
 AXIS = Grid.of_interval(20.0, 35.0, step=STEP)
 CENTRES = 20.0 + 2.5 * torch.arange(CELLS, dtype=torch.float64)
-LABELS = LabelsRecipe(names=("age", "weight", "length"), low=20.0, high=35.0, step=STEP, rounding=1)
+LABELS = ScalarLabels(("age", "weight", "length"), AXIS, 1.0)
 POINTS = torch.tensor([[21.3, 27.5, 35.9], [33.0, 19.1, 24.2]], dtype=torch.float64)
 NAMES = ("kdn_uniform", "kdn_gaussian", "kdn_adaptive", "gaussian", "l1", "l2", "dex", "coral")
 
@@ -38,7 +35,7 @@ def outputs_of(head: Head, seed: int = 0, scale: float = 1.0) -> torch.Tensor:
 
 
 def head_of(name: Any, **settings: Any) -> Head:
-    return build_head(HeadRecipe(name, **settings), labels=LABELS)
+    return build_head(HeadRecipe(name, **settings), LABELS, AXIS)
 
 
 def parts(outputs: torch.Tensor, kinds: int, length: int = CELLS) -> list[torch.Tensor]:
@@ -71,7 +68,7 @@ def bounded(x: np.ndarray) -> np.ndarray:
 
 def gaussian_kernels(learn: Any) -> tuple[KDNGaussian, torch.Tensor, tuple[torch.Tensor, ...]]:
     """Return a head, outputs, and the logits, centres and bandwidths that they should mean."""
-    head = KDNGaussian(landmarks=VALUES, grid=AXIS, bandwidth=1.2, learn_bandwidth=learn)
+    head = KDNGaussian(VALUES, AXIS, bandwidth=1.2, learn_bandwidth=learn)
     head = head.double()
     outputs = outputs_of(head, scale=0.6)
     kinds = parts(outputs, 2 if learn == "map" else 1)
@@ -87,7 +84,7 @@ def gaussian_kernels(learn: Any) -> tuple[KDNGaussian, torch.Tensor, tuple[torch
 
 
 def adaptive_kernels() -> tuple[KDNAdaptive, torch.Tensor, tuple[torch.Tensor, ...]]:
-    head = KDNAdaptive(landmarks=VALUES, grid=AXIS, bandwidth=0.8, offset_limit=1.5)
+    head = KDNAdaptive(VALUES, AXIS, bandwidth=0.8, offset_limit=1.5)
     outputs = outputs_of(head, scale=0.7)
     logits, moves, widths = parts(outputs, 3)
     centres = CENTRES + 1.5 * STEP * torch.tanh(moves)
@@ -135,7 +132,7 @@ def test_the_median_is_where_half_of_the_mass_is():
 
 def test_softmax_is_cross_entropy_where_labels_are_rounded_to_cells():
     """Nats per unit: a cell's mass over its length, `log p − log step`."""
-    head = KDNUniform(landmarks=VALUES, grid=AXIS, rounding=STEP)
+    head = KDNUniform(VALUES, AXIS, STEP)
     outputs = outputs_of(head)
     cells = torch.tensor([[0, 3, 6], [5, 2, 2]])
     found = head.loss(outputs, CENTRES[cells])
@@ -151,7 +148,7 @@ def test_softmax_is_cross_entropy_where_labels_are_rounded_to_cells():
 
 def test_softmax_by_hand():
     """Three cells of 10 about 0, 10 and 20 with masses ¼, ½ and ¼, and two such values."""
-    head = KDNUniform(landmarks=2, grid=Grid.of_interval(0, 20, step=10))
+    head = KDNUniform(2, Grid.of_interval(0, 20, step=10))
     outputs = torch.tensor([[1.0, 2.0, 1.0, 2.0, 1.0, 1.0]] * 2).log()
     loss = head.loss(outputs, torch.tensor([[4.0, 4.0], [14.0, -6.0]]))
     expected = torch.tensor([[1 / 40, 1 / 20], [1 / 20, 0.0]]).log().neg()
@@ -162,7 +159,7 @@ def test_softmax_by_hand():
 
 
 def test_softmax_does_not_learn_from_labels_outside_its_cells():
-    head = KDNUniform(landmarks=VALUES, grid=AXIS)
+    head = KDNUniform(VALUES, AXIS)
     edges = torch.tensor([[18.74, 18.76, 27.0], [36.24, 36.26, 0.0]], dtype=torch.float64)
     wanted = [[False, True, True], [True, False, False]]
     assert head.covers(outputs_of(head), edges).tolist() == wanted
@@ -214,7 +211,7 @@ def test_gradients_are_finite_far_out(name, rounding):
 @pytest.mark.parametrize("rounding", [0.0, 1.5])
 def test_a_gaussian_is_scipy_s(rounding):
     """All means before all deviations; 0 is the middle of 18.75 … 36.25, 1 its upper end."""
-    head = GaussianValue(landmarks=VALUES, grid=AXIS, rounding=rounding)
+    head = Gaussian(VALUES, AXIS, rounding)
     assert head.channels == 2 * VALUES
     outputs = outputs_of(head, scale=0.25)
     mean = 27.5 + 8.75 * outputs[:, :VALUES].numpy()
@@ -234,9 +231,9 @@ def test_a_gaussian_is_scipy_s(rounding):
 
 
 @pytest.mark.parametrize("rounding", [0.0, 1.5])
-@pytest.mark.parametrize(("error", "family"), [("l1", stats.laplace), ("l2", stats.norm)])
+@pytest.mark.parametrize(("error", "family"), [(L1, stats.laplace), (L2, stats.norm)])
 def test_a_number_with_the_width_of_its_residuals(error, family, rounding):
-    head = Regression(landmarks=VALUES, grid=AXIS, error=error, rounding=rounding).double()
+    head = error(VALUES, AXIS, rounding).double()
     with torch.no_grad():
         head.log_ratio.copy_(torch.tensor([-0.05, 0.0, 0.08], dtype=torch.float64))
     outputs = outputs_of(head).requires_grad_()
@@ -246,12 +243,12 @@ def test_a_number_with_the_width_of_its_residuals(error, family, rounding):
     if rounding:
         likelihood = np.log((own.cdf(y + rounding / 2) - own.cdf(y - rounding / 2)) / rounding)
     off = (numbers - y) / (17.5 / 4)
-    wanted = np.abs(off) if error == "l1" else off**2
+    wanted = np.abs(off) if error is L1 else off**2
     loss = head.loss(outputs, POINTS)
     np.testing.assert_allclose(loss.detach().numpy(), wanted - likelihood, rtol=1e-9)
     # What the number learns by is the error alone.
     loss.sum().backward()
-    slope = np.sign(off) if error == "l1" else 2 * off
+    slope = np.sign(off) if error is L1 else 2 * off
     assert outputs.grad is not None
     np.testing.assert_allclose(outputs.grad.numpy(), 2 * slope, rtol=1e-12)
     assert head.log_ratio.grad is not None
@@ -262,10 +259,10 @@ def test_a_number_with_the_width_of_its_residuals(error, family, rounding):
     np.testing.assert_allclose(density.cdf(POINTS).detach().numpy(), own.cdf(y), atol=1e-14)
 
 
-@pytest.mark.parametrize("error", ["l1", "l2"])
+@pytest.mark.parametrize("error", [L1, L2])
 def test_the_width_learns_the_mean_residual(error):
     """For a Laplace the mean of the absolute residuals, for a Gaussian the root mean square."""
-    head = Regression(landmarks=2, grid=AXIS, error=error).double()
+    head = error(2, AXIS).double()
     generator = torch.Generator().manual_seed(3)
     points = 27.5 + torch.tensor([1.0, 3.0]) * torch.randn(500, 2, generator=generator).double()
     optimiser = torch.optim.LBFGS(head.parameters(), max_iter=60, tolerance_grad=1e-12)
@@ -281,13 +278,13 @@ def test_the_width_learns_the_mean_residual(error):
     residuals = points - 27.5
     density = head.density(zeros)
     found = density.scale if isinstance(density, LaplaceDensity) else density.variance.sqrt()
-    wanted = residuals.abs().mean(0) if error == "l1" else residuals.square().mean(0).sqrt()
+    wanted = residuals.abs().mean(0) if error is L1 else residuals.square().mean(0).sqrt()
     torch.testing.assert_close(found[0].detach(), wanted, rtol=1e-4, atol=0)
 
 
 def coral(seed: int = 1) -> Coral:
     """Return a head whose biases are out of order in places."""
-    head = Coral(landmarks=VALUES, grid=AXIS).double()
+    head = Coral(VALUES, AXIS).double()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         head.bias += torch.randn(head.bias.shape, generator=generator, dtype=torch.float64)  # pyright: ignore[reportAttributeAccessIssue]
@@ -330,7 +327,7 @@ def test_coral_counts_the_boundaries_that_are_rather_exceeded():
 
 def test_coral_at_its_ends_and_far_out():
     """A score far above or below all boundaries is the last or the first cell, in float32 too."""
-    head = Coral(landmarks=VALUES, grid=AXIS)
+    head = Coral(VALUES, AXIS)
     outputs = torch.tensor([[1e4, -1e4, 0.0], [50.0, -50.0, 3.1]])
     density = head.density(outputs)
     found = head.decode(density)
@@ -339,7 +336,7 @@ def test_coral_at_its_ends_and_far_out():
     assert found[:, :2].tolist() == [[35.0, 20.0]] * 2
     assert found[1, 2].item() == 35.0
     with pytest.raises(ValueError, match="at least two cells, got 1"):
-        Coral(landmarks=2, grid=Grid.of_interval(0, 0, step=1))
+        Coral(2, Grid.of_interval(0, 0, step=1))
 
 
 def test_dex_expects_the_softmax():
@@ -392,22 +389,20 @@ def test_every_head_learns_what_two_inputs_mean(name):
 
 
 def test_heads_that_do_not_fit():
-    with pytest.raises(ValueError, match=r"head\.name softlabel is for landmarks"):
+    points = PointLabels(FACE5)
+    cells = Grid.of_heatmap(height=8, width=12, stride=4)
+    with pytest.raises(ValueError, match=r"head\.name softlabel is for points, not scalars"):
         head_of("softlabel")
     for name in ("l1", "l2", "dex", "coral"):
-        with pytest.raises(ValueError, match=rf"head\.name {name} is for values"):
-            build_head(HeadRecipe(name), landmarks=3, stride=4, height=32, width=48)
+        with pytest.raises(ValueError, match=rf"head\.name {name} is for scalars, not points"):
+            build_head(HeadRecipe(name), points, cells)
     for name in ("kdn_gaussian", "kdn_adaptive"):
-        with pytest.raises(ValueError, match=r"head\.refine must be 1 for values, got 4"):
+        with pytest.raises(ValueError, match=r"head\.refine must be 1 for scalars, got 4"):
             head_of(name, refine=4)
         assert head_of(name, refine=1).channels == head_of(name).channels
-    with pytest.raises(ValueError, match=r"head\.decoder median is for values"):
-        build_head(HeadRecipe(decoder="median"), landmarks=3, stride=4, height=32, width=48)
+    with pytest.raises(ValueError, match=r"head\.decoder median is for scalars"):
+        build_head(HeadRecipe(decoder="median"), points, cells)
     with pytest.raises(ValueError, match=r"head\.bandwidth has no meaning for l1, got 2\.0"):
         head_of("l1", bandwidth=2.0)
-    with pytest.raises(ValueError, match="refine must be 1 where grid is given, got 2"):
-        KDNGaussian(landmarks=2, grid=AXIS, refine=2)
-    with pytest.raises(ValueError, match="exactly one of stride and grid"):
-        KDNUniform(landmarks=2)
-    with pytest.raises(ValueError, match="exactly one of stride and grid"):
-        KDNUniform(landmarks=2, stride=4, grid=AXIS)
+    with pytest.raises(ValueError, match="refine must be 1 on a line, got 2"):
+        KDNGaussian(2, AXIS, refine=2)

@@ -8,21 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-import kdn.images
+import kdn.data.images
 from kdn.cli import main
-from kdn.convert import convert
-from kdn.data import (
-    Sample,
-    load_samples,
-    picture_names,
-    read_table,
-    read_utkface,
-    source_markup,
-)
-from kdn.data.entries import labelled, read_entries
-from kdn.datacheck import check_data, contact_sheet
-from kdn.datacheck.report import as_json, as_text
-from kdn.markup import FACE68, markup_of_count
+from kdn.data import Sample, load_samples, picture_names, source_markup
+from kdn.data.check import as_json, as_text, check_data, contact_sheet
+from kdn.data.convert import convert
+from kdn.data.formats.entries import labelled, read_entries
+from kdn.data.formats.table import read_table
+from kdn.data.formats.utkface import read_utkface
+from kdn.data.markup import FACE68, markup_of_count
 from labels_by_hand import picture
 
 NOTHING = markup_of_count(0)
@@ -35,7 +29,7 @@ def undecoded(monkeypatch):
     def refuse(*arguments):
         raise AssertionError("a picture was decoded")
 
-    monkeypatch.setattr(kdn.images, "read_image", refuse)
+    monkeypatch.setattr(kdn.data.images, "read_image", refuse)
     monkeypatch.setattr(ImageFile.ImageFile, "load", refuse)
 
 

@@ -12,18 +12,17 @@ import scoringrules
 import torch
 from scipy import stats
 
-import unchecked
-from kdn.evaluate_values import evaluate_values
+from kdn.evaluate import icc31, interval, resample_counts
+from kdn.evaluate.scalars import evaluate_values
 from kdn.grid import Grid
-from kdn.heads import GaussianValue
-from kdn.metrics import icc31, interval, resample_counts
-from kdn.predict_values import columns_of_values
-from kdn.predictions.values import (
+from kdn.models.heads.gaussian import Gaussian
+from kdn.predict.value_columns import columns_of_values
+from kdn.predictions import (
     QUANTILES,
-    ValuePredictions,
-    holds_values,
-    read_values,
-    write_values,
+    Predictions,
+    holds_scalars,
+    read_predictions,
+    write_predictions,
 )
 
 N, ROUNDING = 60, 2.0
@@ -46,23 +45,27 @@ def drawn(*, width: float = 1.0, count: int = N, rounding: float = ROUNDING, see
     target[1::4, 1] = np.nan
     target[2] = np.nan
     said = width * true
-    head = GaussianValue(landmarks=2, grid=AXIS, rounding=rounding)
+    head = Gaussian(2, AXIS, rounding)
     log_scale = 6 * np.arctanh(np.log(said / (REACH / 4)) / 6)
     outputs = torch.from_numpy(np.concatenate([(mean - 50) / REACH, log_scale], axis=1))
     columns = columns_of_values(head, outputs, torch.from_numpy(target))
-    found = ValuePredictions(
+    found = Predictions(
         id=tuple(f"face {i}" for i in range(count)),
-        names=NAMES,
         path=tuple(f"faces/{i}.png" for i in range(count)),
         attributes={"group": ["a", "b"] * (count // 2)},
-        metadata={"head": "gaussian", "decoder": "mean", "rounding": rounding},
+        metadata={
+            "names": list(NAMES),
+            "head": "gaussian",
+            "decoder": "mean",
+            "rounding": rounding,
+        },
         **columns,
     )
     return found, mean, said
 
 
 @pytest.fixture(scope="module")
-def found() -> ValuePredictions:
+def found() -> Predictions:
     return drawn()[0]
 
 
@@ -74,19 +77,19 @@ def test_columns_are_scipy_s_and_scoringrules():
     assert known.sum(axis=0).tolist() == [59, 44]
     low, high = own.cdf(target - ROUNDING / 2), own.cdf(target + ROUNDING / 2)
     wanted = {
-        "value": mean,
+        "values": mean,
         "mean": mean,
         "median": mean,
         "mode": mean,
-        "deviation": said,
+        "uncertainty": said,
         "cdf_low": low,
         "cdf_high": high,
         "log_prob": np.log((high - low) / ROUNDING),
-        "crps": scoringrules.crps_normal(target, mean, said),
+        "energy_score": scoringrules.crps_normal(target, mean, said),
     }
     for name, values in wanted.items():
         got = getattr(predictions, name)
-        assert name in ("value", "mean", "median", "mode", "deviation") or np.array_equal(
+        assert name in ("values", "mean", "median", "mode", "uncertainty") or np.array_equal(
             np.isnan(got), ~known
         )
         np.testing.assert_allclose(got, values, rtol=1e-6, atol=1e-9, err_msg=name)
@@ -101,7 +104,7 @@ def test_scores_are_their_formulas(found):
     assert result.samples == 59
     assert result.landmarks == 59 + 44
     assert result.left_out == ("face 2",)
-    target, value = found.target, found.value
+    target, value = found.target, found.values
     means: dict[str, list[float]] = {}
     for column, name in enumerate(NAMES):
         known = ~np.isnan(target[:, column])
@@ -116,7 +119,7 @@ def test_scores_are_their_formulas(found):
             "ICC(3,1)": icc31(np.stack([y, x], 1)).item(),
             "F1 at ≥ 55": 2 * both.sum() / ((y >= 55).sum() + (x >= 55).sum()),
             "NLL": -found.log_prob[known, column].mean(),
-            "CRPS": found.crps[known, column].mean(),
+            "CRPS": found.energy_score[known, column].mean(),
             "width of 90 % intervals": (quantiles[:, 7] - quantiles[:, 1]).mean(),
         }
         # A transform that is even between its ends, by many points of each.
@@ -140,7 +143,7 @@ def test_intervals_are_percentiles_over_resampled_samples(found):
     result = evaluate_values(found, bootstrap=200, seed=5)
     some = ~np.isnan(found.target).all(axis=1)
     counts = resample_counts(59, 200, np.random.default_rng(5))
-    error = np.abs(found.value - found.target)[some]
+    error = np.abs(found.values - found.target)[some]
     replicates = []
     for column in range(2):
         known = ~np.isnan(error[:, column])
@@ -174,13 +177,13 @@ def test_densities_that_are_right_hold_what_they_say_and_narrow_ones_do_not(roun
 def test_a_value_alone_and_one_without_labels(found):
     alone = replace(
         found,
-        names=("age",),
+        metadata={**found.metadata, "names": ["age"]},
         quantiles=found.quantiles[:, :1],
         **{
             part: getattr(found, part)[:, :1]
             for part in (
-                "value", "target", "mean", "median", "mode", "deviation", "log_prob", "cdf_low",
-                "cdf_high", "crps",
+                "values", "target", "valid", "mean", "median", "mode", "uncertainty", "log_prob",
+                "cdf_low", "cdf_high", "energy_score",
             )
         },
     )  # fmt: skip
@@ -190,52 +193,56 @@ def test_a_value_alone_and_one_without_labels(found):
     assert result["NLL"].unit == "nats"
     nothing = np.full_like(found.target, np.nan)
     nothing[:, 0] = found.target[:, 0]
-    half = evaluate_values(replace(found, target=nothing), bootstrap=0)
+    half = evaluate_values(replace(found, target=nothing, valid=None), bootstrap=0)
     assert math.isnan(half["weight: MAE"].value)
     assert half["mean of 2 values: MAE"].value == pytest.approx(both["age: MAE"].value)
     assert half.landmarks == 59
 
 
 def test_what_cannot_be_scored(found):
+    about = ("target", "valid", "log_prob", "cdf_low", "cdf_high", "energy_score")
     with pytest.raises(ValueError, match="predictions must have labels, got none"):
-        evaluate_values(replace(found, target=None))
+        evaluate_values(replace(found, **dict.fromkeys(about)))
     with pytest.raises(ValueError, match="predictions must have labels, got none"):
-        evaluate_values(replace(found, target=np.full((N, 2), np.nan)))
-    value = found.value.copy()
+        evaluate_values(found.with_labels(np.full((N, 2), np.nan)))
+    value = found.values.copy()
     value[5, 0] = np.nan
     with pytest.raises(ValueError, match="face 5: age must be finite where there is a label"):
-        evaluate_values(replace(found, value=value))
-    value = found.value.copy()
+        evaluate_values(replace(found, values=value))
+    value = found.values.copy()
     value[1, 1] = value[2, 0] = np.nan  # neither has a label
-    evaluate_values(replace(found, value=value), bootstrap=0)
+    evaluate_values(replace(found, values=value), bootstrap=0)
     log_prob = found.log_prob.copy()
     log_prob[4, 1] = -np.inf
     said = evaluate_values(replace(found, log_prob=log_prob), bootstrap=0)
     assert said["weight: NLL"].value == math.inf
     log_prob[7, 0] = np.nan
-    with pytest.raises(ValueError, match="face 7: age_log_prob must not be empty"):
-        evaluate_values(replace(found, log_prob=log_prob))
-    free = unchecked.load("kdn.predictions.values").ValuePredictions
-    parts = {name: getattr(found, name) for name in ("id", "names", "value")}
+    with pytest.raises(ValueError, match=r"log_prob must be a number where valid.* 'face 7'"):
+        replace(found, log_prob=log_prob)
+    parts = {name: getattr(found, name) for name in ("id", "metadata", "values")}
+    with pytest.raises(ValueError, match=r"the 2 values, got names \('age',\)"):
+        replace(found, metadata={"names": ["age"]})
+    with pytest.raises(ValueError, match="covariances is of points, but these are scalars"):
+        replace(found, covariances=np.zeros((N, 2, 3)))
     with pytest.raises(ValueError, match=r"mode must have shape \(60, 2\), got \(60, 1\)"):
-        free(**parts, mode=found.mode[:, :1])
+        Predictions(**parts, mode=found.mode[:, :1])
     with pytest.raises(ValueError, match=r"quantiles must have shape \(60, 2, 9\)"):
-        free(**parts, quantiles=found.quantiles[..., :3])
+        Predictions(**parts, quantiles=found.quantiles[..., :3])
 
 
 @pytest.mark.parametrize("kind", ["parquet", "csv"])
 def test_round_trips(kind, found, tmp_path):
     file = tmp_path / f"values.{kind}"
-    write_values(file, found)
-    assert holds_values(file)
-    back = read_values(file)
+    write_predictions(file, found)
+    assert holds_scalars(file)
+    back = read_predictions(file)
     assert back.id == found.id
     assert back.names == found.names
     assert back.path == found.path
     assert back.attributes == found.attributes
     for name in (
-        "value", "target", "mean", "median", "mode", "deviation", "quantiles", "log_prob",
-        "cdf_low", "cdf_high", "crps",
+        "values", "target", "mean", "median", "mode", "uncertainty", "quantiles", "log_prob",
+        "cdf_low", "cdf_high", "energy_score",
     ):  # fmt: skip
         np.testing.assert_array_equal(getattr(back, name), getattr(found, name), err_msg=name)
     assert back.rounding == (ROUNDING if kind == "parquet" else 0.0)
@@ -247,7 +254,7 @@ def test_json_has_no_nan(found, tmp_path):
     file = tmp_path / "values.json"
     log_prob = found.log_prob.copy()
     log_prob[0, 0] = -np.inf
-    write_values(file, replace(found, log_prob=log_prob))
+    write_predictions(file, replace(found, log_prob=log_prob))
     rows = json.loads(file.read_text(), parse_constant=pytest.fail)
     assert len(rows) == N
     assert rows[1]["weight_target"] is None
@@ -259,40 +266,40 @@ def test_json_has_no_nan(found, tmp_path):
 def test_files_of_others_and_bad_ones(found, tmp_path):
     file = tmp_path / "theirs.csv"
     file.write_text("﻿age,id,age_target,weight,weight_target\n31,007,30,,\n2.5,8,,61,60\n")
-    assert holds_values(file)
-    theirs = read_values(file)
+    assert holds_scalars(file)
+    theirs = read_predictions(file)
     assert theirs.id == ("007", "8")
     assert theirs.names == ("age", "weight")
     nan = np.nan
-    np.testing.assert_array_equal(theirs.value, [[31.0, nan], [2.5, 61.0]])
+    np.testing.assert_array_equal(theirs.values, [[31.0, nan], [2.5, 61.0]])
     np.testing.assert_array_equal(theirs.target, [[30.0, nan], [nan, 60.0]])
     assert evaluate_values(theirs, bootstrap=0)["mean of 2 values: MAE"].value == 1.0
     for text, said in [
-        ("id,path\n1,2\n", "has no values: no column but id and path holds numbers"),
+        ("id,path\n1,2\n", "no column landmarks, values or of a number for each sample"),
         ("age,age_target\n1,2\n", "column 'id' is missing"),
         ("id,age,age_target\n1,2,old\n", "column 'age_target' must hold numbers"),
         ("id,age,age_target\n1,2\n", "cannot be read"),
     ]:
         file.write_text(text)
         with pytest.raises(ValueError, match=rf"{re.escape(str(file))}: {said}"):
-            read_values(file)
+            read_predictions(file)
     broken = tmp_path / "broken.parquet"
     broken.write_bytes(b"PAR1 not at all")
-    assert not holds_values(broken)
-    with pytest.raises(ValueError, match=r"broken\.parquet: cannot be read"):
-        read_values(broken)
+    assert not holds_scalars(broken)
+    with pytest.raises(ValueError, match=r"broken\.parquet: not a Parquet file"):
+        read_predictions(broken)
     with pytest.raises(FileNotFoundError, match=r"none\.parquet: no such file"):
-        read_values(tmp_path / "none.parquet")
+        read_predictions(tmp_path / "none.parquet")
     (tmp_path / "values.txt").write_text("id")
     with pytest.raises(ValueError, match=r"values\.txt: must be a \.parquet or \.csv file"):
-        read_values(tmp_path / "values.txt")
+        read_predictions(tmp_path / "values.txt")
     with pytest.raises(ValueError, match=r"x\.pts: must end in"):
-        write_values(tmp_path / "x.pts", found)
+        write_predictions(tmp_path / "x.pts", found)
     assert not Path(tmp_path / "x.pts").exists()
 
 
 def test_files_of_landmarks_hold_no_values(tmp_path):
     file = tmp_path / "points.csv"
     file.write_text("id,x0,y0,x1,y1\na,1,2,3,4\n")
-    assert not holds_values(file)
-    assert not holds_values(tmp_path)
+    assert not holds_scalars(file)
+    assert not holds_scalars(tmp_path)

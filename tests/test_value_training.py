@@ -11,17 +11,18 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
 from safetensors.torch import load_file
+from torch.utils.data import default_collate
 
 import kdn
-from kdn.checkpoint import load_value_model
 from kdn.cli import main
-from kdn.data import read_image
-from kdn.predictions.values import QUANTILES, read_values
+from kdn.data import CropDataset, read_image
+from kdn.models.checkpoint import load_model
+from kdn.models.heads import rounded_log_prob
+from kdn.predictions import QUANTILES, read_predictions
 from kdn.recipe import Recipe
 from kdn.train import train
 
@@ -108,35 +109,35 @@ def test_what_a_run_leaves(run):
     assert list(log[0]) == columns
     assert [row["epoch"] for row in log] == [str(i) for i in range(1, 9)]
     assert float(log[-1]["loss"]) < float(log[0]["loss"]) - 0.5
-    model, facts = load_value_model(run / "last.safetensors")
-    assert model.names == ("glow", "bar")
+    model, facts = load_model(run / "last.safetensors")
+    assert model.labels.names == ("glow", "bar")
     assert facts["valid_mae"] == float(log[-1]["valid_mae"])
     assert facts["valid_nll"] == float(log[-1]["valid_nll"])
     best = min(log, key=lambda row: float(row["valid_crps"]))
-    assert load_value_model(run / "best.safetensors")[1]["epoch"] == int(best["epoch"])
+    assert load_model(run / "best.safetensors")[1]["epoch"] == int(best["epoch"])
 
 
 def test_validation_and_prediction_say_the_same(run, predicted):
     """The log's means are over the labels there are; the file's are counted once more here."""
-    found = read_values(predicted)
+    found = read_predictions(predicted)
     assert found.target is not None
     there = ~np.isnan(found.target)
     assert there.sum(axis=0).tolist() == [24, 16]
     last = log_of(run)[-1]
-    mae = np.abs(found.value - found.target)[there].mean()
+    mae = np.abs(found.prediction - found.target)[there].mean()
     assert float(last["valid_mae"]) == pytest.approx(mae, rel=1e-4)
-    assert found.crps is not None
+    assert found.energy_score is not None
     assert found.log_prob is not None
-    assert float(last["valid_crps"]) == pytest.approx(found.crps[there].mean(), rel=1e-4)
+    assert float(last["valid_crps"]) == pytest.approx(found.energy_score[there].mean(), rel=1e-4)
     assert float(last["valid_nll"]) == pytest.approx(-found.log_prob[there].mean(), rel=1e-4)
-    assert np.isnan(found.crps[~there]).all()
+    assert np.isnan(found.energy_score[~there]).all()
 
 
 def test_it_beats_what_knows_no_picture(predicted):
-    found = read_values(predicted)
+    found = read_predictions(predicted)
     assert found.target is not None
     shares = []
-    for target, value in zip(found.target.T, found.value.T, strict=True):
+    for target, value in zip(found.target.T, found.prediction.T, strict=True):
         known = ~np.isnan(target)
         constant = np.abs(target[known] - np.median(target[known])).mean()
         shares.append(np.abs(value - target)[known].mean() / constant)
@@ -145,7 +146,7 @@ def test_it_beats_what_knows_no_picture(predicted):
 
 
 def test_what_predictions_hold(data, predicted):
-    found = read_values(predicted)
+    found = read_predictions(predicted)
     with open(data / "b" / "labels.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(found.id) == [row["id"] for row in rows]
@@ -163,13 +164,13 @@ def test_what_predictions_hold(data, predicted):
     assert found.quantiles is not None
     assert found.median is not None
     np.testing.assert_allclose(found.quantiles[..., QUANTILES.index(0.5)], found.median)
-    np.testing.assert_allclose(found.value, found.median)
+    np.testing.assert_allclose(found.prediction, found.median)
     assert (np.diff(found.quantiles, axis=-1) > 0).all()
-    table = read_values(data / "b.csv")
-    np.testing.assert_allclose(table.value, found.value)
+    table = read_predictions(data / "b.csv")
+    np.testing.assert_allclose(table.prediction, found.prediction)
     listed = json.loads((data / "b.json").read_text())
     assert listed[1]["bar_target"] is None
-    assert listed[2]["glow"] == pytest.approx(found.value[2, 0])
+    assert listed[2]["glow"] == pytest.approx(found.prediction[2, 0])
 
 
 def test_pictures_of_which_one_is_bad(data, run, tmp_path, capsys):
@@ -189,8 +190,8 @@ def test_pictures_of_which_one_is_bad(data, run, tmp_path, capsys):
         told = [estimator(path)[0][name] for path in good]
         np.testing.assert_allclose([row[name] for row in rows], told, rtol=1e-5)
         assert rows[0][f"{name}_target"] is None
-    table = pq.read_table(outs[2])
-    assert table["glow"].to_pylist() == pytest.approx([row["glow"] for row in rows])
+    table = read_predictions(outs[2])
+    assert table.prediction[:, 0] == pytest.approx([row["glow"] for row in rows])
     # The table on the screen, and a file that is not there.
     assert main(["predict", files[0], "nowhere.png", "--model", model]) == 1
     screen = capsys.readouterr()
@@ -220,14 +221,14 @@ def test_estimates(data, run):
 
 
 def test_scores_on_the_command_line(data, predicted, tmp_path, capsys):
-    found = read_values(predicted)
+    found = read_predictions(predicted)
     assert found.target is not None
     said = tmp_path / "scores.json"
     flags = ["--bootstrap", "50", "--json", str(said), "--at-least", "40", "--within", "7"]
     assert main(["evaluate", str(predicted), *flags]) == 0
     text = capsys.readouterr().out
     scores = json.loads(said.read_text())["scores"]
-    error = np.abs(found.value - found.target)
+    error = np.abs(found.prediction - found.target)
     each = np.nanmean(error, axis=0)
     assert scores["glow: MAE"]["value"] == pytest.approx(each[0])
     assert scores["bar: MAE"]["value"] == pytest.approx(each[1])
@@ -255,7 +256,7 @@ def test_scores_of_another_system(data, tmp_path, capsys):
     flags = ["--labels", f"table:{labels}", "--out", str(out), "--bootstrap", "0"]
     assert main(["evaluate", str(other), *flags]) == 0
     assert re.search(r"MAE +1\.25", capsys.readouterr().out)
-    joined = read_values(out)
+    joined = read_predictions(out)
     assert joined.id == ("007", "08", "9")
     np.testing.assert_array_equal(joined.target, [[33.0], [41.0], [np.nan]])
     labels.write_text("path,id,age\n007.png,007,33\n08.png,08,old\n")
@@ -280,6 +281,51 @@ def test_export_at_half_the_size(data, run, tmp_path):
     assert kdn.load_values(out).facts["epoch"] == kdn.load_values(best).facts["epoch"]
 
 
+def test_scalars_are_calibrated_as_landmarks_are(data, run, tmp_path, capsys):
+    """On the 24 held-out pictures, of which 16 have a bar; another 24 keep the promise."""
+    out = tmp_path / "calibrated.safetensors"
+    best = str(run / "best.safetensors")
+    assert main(["calibrate", "--model", best, "--out", str(out), "--quiet"]) == 0
+    printed = capsys.readouterr().out
+    assert "one crop: 24 samples, NLL " in printed
+    assert "averaged with the flipped crop: 24 samples, NLL " in printed
+    assert "nats per unit" in printed
+    model, metadata = load_model(out)
+    assert metadata["epoch"] == load_model(best)[1]["epoch"]
+    assert set(model.recalibrations) == {False, True}
+    for recalibration in model.recalibrations.values():
+        assert recalibration.facts["nll_adjusted"] <= recalibration.facts["nll"]
+        assert recalibration.levels is not None
+        known = ~np.isnan(recalibration.levels.levels)
+        assert known.sum(axis=0).tolist() == [24, 16]
+    table = draw(tmp_path / "c", 24, 5)
+    samples = model.labels.read([f"table:{table}"])
+    crops = CropDataset(samples, labels=model.labels, data=model.recipe.data, augment=None, seed=0)
+    inputs = default_collate([crops[i] for i in range(len(crops))])
+    valid = inputs["valid"]
+    for flip in (False, True):
+        with torch.no_grad():
+            raw = model.density(inputs["image"], flip=flip, adjusted=False)
+            density = model.density(inputs["image"], flip=flip)
+        recalibration = model.recalibration(flip)
+        # Of the recalibrated density: 1/25 and 1/17 are the steps of its levels.
+        levels = recalibration.hdr_level(density, inputs["target"])
+        steps = levels * torch.tensor([25.0, 17.0])
+        torch.testing.assert_close(steps, steps.round(), rtol=0, atol=1e-4)
+        share = (levels <= 0.8)[valid].float().mean()
+        assert 0.55 < float(share) < 0.99
+        before, after = (rounded_log_prob(d, inputs["target"], 1.0)[valid] for d in (raw, density))
+        assert not torch.equal(before, after)
+        assert abs(float((after - before).mean())) < 0.5
+    # The two looks at a picture are averaged, whichever of them is called the flipped one.
+    with torch.no_grad():
+        one, other = (
+            model.density(x, flip=True, adjusted=False).mean
+            for x in (inputs["image"], inputs["image"].flip(-1))
+        )
+    torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-3)
+
+
 def test_a_name_that_no_sample_has(data, tmp_path, capsys):
     command = ["train", "--recipe", str(data / "recipe.yaml"), "--out", str(tmp_path / "x")]
     assert main([*command, "--labels.names", "[age]", "--quiet"]) == 2
@@ -296,7 +342,6 @@ def test_a_name_that_no_sample_has(data, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        (["calibrate", "--model", "MODEL", "--out", "x.safetensors"], "gives values"),
         (["figures", "FILE", "--out", "figures"], "holds values; kdn evaluate"),
         (["predict", "one.png", "--model", "MODEL", "--abstain", "0.2"], "--abstain is for landm"),
         (["evaluate", "FILE", "--calibration"], "--calibration is for landmarks"),

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import f1_score
 from sklearn.metrics import mean_absolute_error as mae_of_sklearn
 
-from kdn.metrics import (
+from kdn.evaluate import (
     cumulative_score,
     f1_at,
     icc31,

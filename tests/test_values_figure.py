@@ -8,10 +8,10 @@ import pytest
 from scipy import stats
 
 from kdn.figures.values import values_figure
-from kdn.predictions.values import QUANTILES, ValuePredictions
+from kdn.predictions import QUANTILES, Predictions
 
 
-def predictions(width: float, *, count: int = 600) -> ValuePredictions:
+def predictions(width: float, *, count: int = 600) -> Predictions:
     """Return Gaussian predictions of two values, `width` times as wide as their errors."""
     rng = np.random.default_rng(4)
     deviation = rng.uniform(1.0, 6.0, (count, 2))
@@ -20,12 +20,12 @@ def predictions(width: float, *, count: int = 600) -> ValuePredictions:
     target[:100, 1] = np.nan
     below = stats.norm(value, deviation).cdf(target)
     ends = value[..., None] + deviation[..., None] * stats.norm.ppf(QUANTILES)
-    return ValuePredictions(
+    return Predictions(
         id=tuple(map(str, range(count))),
-        names=("age", "height"),
-        value=value,
+        metadata={"names": ["age", "height"]},
+        values=value,
         target=target,
-        deviation=deviation,
+        uncertainty=deviation,
         cdf_low=below,
         cdf_high=below,
         quantiles=ends,
@@ -60,7 +60,9 @@ def test_a_density_that_is_too_wide_is_humped_and_covers_too_much() -> None:
 
 @pytest.mark.parametrize("missing", ["target", "cdf_low", "quantiles"])
 def test_what_is_missing_is_named(missing: str) -> None:
-    given = dataclasses.replace(predictions(1.0), **{missing: None})
+    given = predictions(1.0)
+    about = dict.fromkeys(("valid", "cdf_low", "cdf_high") if missing == "target" else ())
+    given = dataclasses.replace(given, **{missing: None}, **about)
     with pytest.raises(ValueError, match=f"a column of {missing}"):
         values_figure(given)
 

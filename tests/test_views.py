@@ -11,24 +11,25 @@ import pytest
 import torch
 
 import kdn
-from kdn.checkpoint import save_model
 from kdn.cli import main
-from kdn.data import SyntheticFaces, crop_of_box, warp
-from kdn.density import MappedDensity, MixtureDensity, ProductDensity
+from kdn.data import PointLabels, SyntheticFaces, crop_of_box, warp
+from kdn.data.markup import FACE68
+from kdn.density import LogPool, MappedDensity, MixtureDensity
 from kdn.grid import Affine
-from kdn.heads import mirror_average, turned_back
-from kdn.landmarker import Landmarker
-from kdn.markup import FACE68
-from kdn.model import LandmarkModel, build_model
-from kdn.overlay import draw_faces
+from kdn.models.checkpoint import save_model
+from kdn.models.heads import flip_average, turned_back
+from kdn.models.model import Model, build_model
+from kdn.models.recalibration import Adjustment, Recalibration
+from kdn.predict.ensemble import View, densities_of_views, views_of
+from kdn.predict.overlay import draw_faces
+from kdn.predict.predictor import Landmarker
 from kdn.recipe import DataRecipe, HeadRecipe, NetworkRecipe, Recipe
-from kdn.views import View, densities_of_views, views_of
 
 FACES = SyntheticFaces(2, seed=4, size=(130, 150))
 PICTURES, BOXES = [face.read() for face in FACES], [face.bbox for face in FACES]
 
 
-def model_of(seed: int, **head) -> LandmarkModel:
+def model_of(seed: int, **head) -> Model:
     recipe = Recipe(
         data=DataRecipe(height=32, width=48, context=0.8),
         network=NetworkRecipe(features=8, depth=1),
@@ -39,16 +40,16 @@ def model_of(seed: int, **head) -> LandmarkModel:
 
 
 @pytest.fixture(scope="module")
-def model() -> LandmarkModel:
+def model() -> Model:
     return model_of(0)
 
 
 @pytest.fixture(scope="module")
-def other() -> LandmarkModel:
+def other() -> Model:
     return model_of(1, learn_bandwidth="landmark")
 
 
-def crops_of(model: LandmarkModel, maps: list[Affine]) -> torch.Tensor:
+def crops_of(model: Model, maps: list[Affine]) -> torch.Tensor:
     size = {"height": model.recipe.data.height, "width": model.recipe.data.width}
     crops = [warp(p, a, **size) for p, a in zip(PICTURES, maps, strict=True)]
     return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)
@@ -90,21 +91,21 @@ def test_looks_are_the_model_s_own_densities(model, other):
             )
             area = torch.stack([a.log_abs_det() for a in maps])[:, None]
             expected = there.log_prob(back.float()).double() - area
-            found = looks[at].log_prob(points).double()
+            found = looks[at].density.log_prob(points).double()
             torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
         mirrored = model.density(crops.flip(-1))
         # Pixel x of the crop is pixel 47 − x of its mirror image.
         turned = mirrored.mean[:, list(FACE68.flip)] * torch.tensor([-1.0, 1.0])
         turned = turned + torch.tensor([47.0, 0.0])
         expected = torch.stack([a.points(p.double()) for a, p in zip(maps, turned, strict=True)])
-        torch.testing.assert_close(looks[3].mean.double(), expected, rtol=0, atol=1e-3)
+        torch.testing.assert_close(looks[3].density.mean.double(), expected, rtol=0, atol=1e-3)
 
 
 def test_turned_back_is_half_of_the_average(model):
     with torch.no_grad():
         crops = crops_of(model, [View().crop_to_image(b, model.recipe.data) for b in BOXES])
         one, mirrored = model.density(crops), model.density(crops.flip(-1))
-        average = mirror_average(one, mirrored, FACE68.flip)
+        average = flip_average(one, mirrored, FACE68.flip)
         back = turned_back(mirrored, FACE68.flip)
         mixed = MixtureDensity([one, back], (1.0, 1.0))
         points = 30 * torch.rand(5, 2, 68, 2, generator=torch.Generator().manual_seed(0))
@@ -118,7 +119,7 @@ def test_a_face_of_several_views(model, combine):
     views = (1.0, 0.9, (1.1, 0.02, 0.0))
     landmarker = Landmarker(model, views=views, combine=combine, mirror=False)
     (face,) = landmarker(PICTURES[1], [BOXES[1]], again=False)
-    kind = {"mixture": MixtureDensity, "product": ProductDensity}[combine]
+    kind = {"mixture": MixtureDensity, "product": LogPool}[combine]
     assert isinstance(face.density, kind)
     alone = [
         Landmarker(model, views=[view], mirror=False)(PICTURES[1], [BOXES[1]], again=False)[0]
@@ -132,7 +133,7 @@ def test_a_face_of_several_views(model, combine):
         mean = np.mean([one.landmarks for one in alone], axis=0)
         np.testing.assert_allclose(face.landmarks, mean, atol=1e-2)
     else:
-        assert isinstance(face.density, ProductDensity)
+        assert isinstance(face.density, LogPool)
         total = face.density.log_normaliser.double()
         torch.testing.assert_close(found, each.mean(0) - total, rtol=0, atol=1e-3)
         assert (total <= 1e-3).all()  # by Hölder's inequality, with exponents that add up to 1
@@ -156,7 +157,24 @@ def test_a_single_look_is_what_it_was(model):
     (face,) = landmarker(PICTURES[0], [BOXES[0]], again=False)
     assert isinstance(face.density, MappedDensity)
     (mirrored,) = Landmarker(model, combine="product")(PICTURES[0], [BOXES[0]], again=False)
-    assert isinstance(mirrored.density, ProductDensity)  # of the crop and its mirror image
+    assert isinstance(mirrored.density, LogPool)  # of the crop and its mirror image
+
+
+@pytest.mark.parametrize("combine", ["mixture", "product"])
+def test_recalibration_moves_no_point_of_several_looks(combine):
+    """What is known of a landmark is mended, not where it is said to be."""
+    model, other = model_of(3), model_of(4)
+    looks = {"others": [other], "views": (1.0, 0.9), "combine": combine, "mirror": True}
+    faces = []
+    for temperature in (1.0, 0.01):
+        adjustment = Adjustment(torch.tensor(temperature))
+        for one in (model, other):
+            one.recalibrations = dict.fromkeys((False, True), Recalibration(adjustment))
+        faces += Landmarker(model, **looks)(PICTURES[0], [BOXES[0]], again=False)
+    plain, mended = faces
+    np.testing.assert_array_equal(mended.landmarks, plain.landmarks)
+    assert np.abs(mended.uncertainty - plain.uncertainty).max() > 0.5
+    assert np.abs(mended.density.mean.numpy() - plain.density.mean.numpy()).max() > 0.5
 
 
 def test_heatmaps_of_combined_densities(model):
@@ -192,9 +210,9 @@ def test_the_command_combines(checkpoints, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["x.png", "--combine", "sum"], "combine must be one of mixture, product, got 'sum'"),
+        (["x.png", "--combine", "sum"], "argument --combine: invalid choice: 'sum'"),
         (["x.png", "--views", "0"], "views must have scales above 0"),
-        (["--data", "synthetic:2:0", "--views", "1", "0.9"], "are for pictures and videos"),
+        (["--data", "synthetic:2:0", "--views", "1", "0.9"], "--views is not for --data"),
     ],
 )
 def test_bad_arguments(flags, said, checkpoints, capsys):
@@ -204,7 +222,7 @@ def test_bad_arguments(flags, said, checkpoints, capsys):
 
 def test_models_must_have_one_markup(model, other):
     named = model_of(2)
-    named.markup = replace(FACE68, name="other")
+    named.labels = PointLabels(replace(FACE68, name="other"))
     with pytest.raises(ValueError, match="model must be of one mark-up, got face68, other"):
         Landmarker(model, others=[named])
     with pytest.raises(ValueError, match="at least one"):

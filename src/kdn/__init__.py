@@ -1,19 +1,17 @@
-"""Kernel density networks: a calibrated probability density for every landmark."""
+"""Kernel density networks: a calibrated probability density for every landmark and scalar."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+import importlib
 from typing import TYPE_CHECKING, Any
 
-from kdn.density import GaussianDensity, KernelDensity, LaplaceDensity, decode
-from kdn.grid import Affine, Grid
-from kdn.markup import FACE68, Markup
-from kdn.recipe import Recipe
-
 if TYPE_CHECKING:
-    from kdn.estimator import Estimator
-    from kdn.landmarker import Landmarker
+    from kdn.data.markup import FACE68, Markup
+    from kdn.density import GaussianDensity, KernelDensity, LaplaceDensity, decode, mixture
+    from kdn.grid import Affine, Grid
+    from kdn.predict.estimator import load_values as load_values
+    from kdn.predict.predictor import load
+    from kdn.recipe import Recipe
 
 __all__ = [
     "FACE68",
@@ -27,31 +25,31 @@ __all__ = [
     "__version__",
     "decode",
     "load",
-    "load_values",
+    "mixture",
 ]
 
 __version__ = "0.1.0"
 
-
-def load(
-    model: str | Path | Sequence[str | Path] = "face68",
-    *,
-    device: str = "cpu",
-    mirror: bool | None = None,
-    views: Sequence[Any] = (1.0,),
-    combine: str = "mixture",
-    calibrated: bool = True,
-) -> Landmarker:
-    """Return a landmarker, of the package's model or checkpoints; see `kdn.landmarker.load`."""
-    from kdn.landmarker import load  # OpenCV and the rest, which densities alone do not need
-
-    return load(
-        model, device=device, mirror=mirror, views=views, combine=combine, calibrated=calibrated
-    )
+_HOMES = {
+    "kdn.data.markup": ("FACE68", "Markup"),
+    "kdn.density": ("GaussianDensity", "KernelDensity", "LaplaceDensity", "decode", "mixture"),
+    "kdn.grid": ("Affine", "Grid"),
+    "kdn.predict.estimator": ("load_values",),
+    "kdn.predict.predictor": ("load",),
+    "kdn.recipe": ("Recipe",),
+}
+"""Where each name is defined. It is imported when it is asked for: torch and OpenCV take seconds,
+which `kdn --help` and densities alone need not spend."""
 
 
-def load_values(model: str | Path, *, device: str = "cpu") -> Estimator:
-    """Return what tells values, such as an age, of pictures; see `kdn.estimator.load_values`."""
-    from kdn.estimator import load_values
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            value = getattr(importlib.import_module(module), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module 'kdn' has no attribute {name!r}")
 
-    return load_values(model, device=device)
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

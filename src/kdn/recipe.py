@@ -18,26 +18,12 @@ __all__ = [
     "CropRule",
     "DataRecipe",
     "Decoder",
-    "HeadName",
     "HeadRecipe",
     "LabelsRecipe",
     "NetworkRecipe",
     "OptimiseRecipe",
     "Recipe",
 ]
-
-HeadName = Literal[
-    "softlabel",
-    "kdn_uniform",
-    "kdn_gaussian",
-    "kdn_adaptive",
-    "gaussian",
-    "l1",
-    "l2",
-    "dex",
-    "coral",
-]
-"""The heads there are. All but `softlabel` can be those of values, the last four only those."""
 
 Decoder = Literal["default", "argmax", "quarter", "mean", "local_mean", "mode", "median"]
 """Which point of a density may be the prediction."""
@@ -103,7 +89,7 @@ class DataRecipe:
 
 @dataclass(frozen=True)
 class LabelsRecipe:
-    """Which values of a sample are learned instead of its landmarks, and the axis they lie on.
+    """Which scalars of a sample are learned instead of its landmarks, and the axis they lie on.
 
     Args:
         names: Attributes of the samples that are learned, such as `age` or `[AU1, AU12]`; empty to
@@ -191,7 +177,7 @@ class NetworkRecipe:
 
     Args:
         name: `fan` for maps; `resnet18`, `resnet50` or the small `conv` for the head `gaussian`
-            and for values.
+            and for scalars; or a class of yours, `package.module:Name`.
         stacks: Hourglasses one after the other (`fan`); the paper has 4.
         features: Channels of an hourglass (`fan`); the paper has 256. Of the first stage of `conv`,
             each further stage has twice as many.
@@ -199,17 +185,19 @@ class NetworkRecipe:
         dropout: Share of the pooled features that are left out at random in training (`conv`).
         weights: A safetensors file with initial weights; keys that do not fit by name and shape
             are left out and counted.
+        options: Further settings that a class of yours takes, by name.
     """
 
-    name: Literal["fan", "resnet18", "resnet50", "conv"] = "fan"
+    name: str = "fan"
     stacks: int = 1
     features: int = 96
     depth: int = 4
     dropout: float = 0.0
     weights: str | None = None
+    options: dict[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        _require_choices(self, "network")
+        _require_named(self, "network")
         _require(self.stacks >= 1, "network.stacks", self.stacks, "at least 1")
         _require(
             self.features >= 8 and self.features % 8 == 0,
@@ -226,11 +214,13 @@ class HeadRecipe:
     """How outputs become a density, and what the loss is.
 
     Args:
-        name: Which head. `l1`, `l2`, `dex` and `coral` are baselines for values.
+        name: Which head: `kdn_gaussian`, `kdn_adaptive`, `kdn_uniform`, `gaussian`, for landmarks
+            also `softlabel`, for scalars the baselines `l1`, `l2`, `dex` and `coral`; or a class of
+            yours, `package.module:Name`.
         bandwidth: Standard deviation of the Gaussian kernel in cells of the network's own grid,
-            before any refinement, or of the axis of values; where the bandwidth is learned, its
+            before any refinement, or of the axis of scalars; where the bandwidth is learned, its
             initial value.
-        learn_bandwidth: `fixed`, learned per `landmark` (or value), or predicted per `map`
+        learn_bandwidth: `fixed`, learned per `landmark` (or scalar), or predicted per `map`
             (`kdn_gaussian` only, whose own choice is `landmark`; as published it is `fixed`).
         refine: Interpolate the logits bicubically to a grid this many times finer (`kdn_gaussian`,
             whose own choice is 4, and `kdn_adaptive`, whose own is 1; as published it is 1). For
@@ -238,17 +228,20 @@ class HeadRecipe:
         offset_limit: Largest move of a kernel's centre on each axis, in cells of the network's own
             grid (`kdn_adaptive` only).
         decoder: Which point of the density is the prediction; `default` takes the head's own;
-            `median` is for values.
+            `median` is for scalars.
+        options: Further settings that a class of yours takes, by name.
     """
 
-    name: HeadName = "kdn_gaussian"
+    name: str = "kdn_gaussian"
     bandwidth: float = 1.0
     learn_bandwidth: Literal["fixed", "landmark", "map"] | None = None
     refine: Literal[1, 2, 4] | None = None
     offset_limit: float = 1.5
     decoder: Decoder = "default"
+    options: dict[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
+        _require_named(self, "head")
         _require_choices(self, "head")
         _require(self.bandwidth > 0, "head.bandwidth", self.bandwidth, "positive")
         _require(self.offset_limit > 0, "head.offset_limit", self.offset_limit, "positive")
@@ -300,7 +293,7 @@ class Recipe:
 
     Args:
         data: What is learned from.
-        labels: Which values are learned instead of landmarks.
+        labels: Which scalars are learned instead of landmarks.
         augment: How training pictures are varied.
         network: What scores the cells.
         head: How outputs become a density, and what the loss is.
@@ -352,6 +345,20 @@ def _frozen(value: Any) -> Any:
 def _require(holds: bool, name: str, value: object, expected: str) -> None:
     if not holds:
         raise ValueError(f"{name} must be {expected}, got {value!r}")
+
+
+def _require_named(part: Any, where: str) -> None:
+    """Raise if a part names nothing, or its options are not what JSON has; keep them as JSON does.
+
+    Lists for tuples, that is, so that a recipe that was stored is equal to this one.
+    """
+    _require(isinstance(part.name, str) and part.name != "", f"{where}.name", part.name, "a name")
+    try:
+        object.__setattr__(part, "options", dict(json.loads(json.dumps(part.options))))
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{where}.options must be plain values by name, got {part.options!r}"
+        ) from error
 
 
 def _require_choices(part: Any, where: str) -> None:

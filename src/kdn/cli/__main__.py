@@ -2,7 +2,7 @@
 
 import sys
 
-from kdn.cli.main import main
+from kdn.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

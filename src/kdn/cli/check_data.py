@@ -5,54 +5,57 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from kdn.cli.command import Command
 from kdn.recipe import CropRule
 
-__all__ = ["CHECK_DATA"]
+if TYPE_CHECKING:
+    from kdn.data.markup import Markup
+
+__all__ = ["check_data"]
 
 _SHEETS = (".jpg", ".jpeg", ".png")
 
 
-def _check_data(
+def check_data(
     sources: list[str],
+    *,
     markup: str | None = None,
     sheet: Path | None = None,
     sheet_faces: int = 48,
     crop: Literal["face", "box", "picture"] = "face",
-    json_file: Path | None = None,
+    json_: Path | None = None,
     quiet: bool = False,
 ) -> int:
     """Look for what is wrong with labelled data, and say what they are like.
 
     Args:
-        sources: Labelled data.
+        sources: Labelled data: a folder of pictures with .pts files, wflw:LIST, coco:FILE.json
+            and so on; docs/formats.md lists all.
         markup: Mark-up of the landmarks, a name or a YAML file; each data set's own by default.
         sheet: Draw faces with their labels into this .jpg or .png file.
         sheet_faces: How many faces of each source are drawn, chosen by chance.
         crop: What is shown on the sheet: face a square about the face, box the box, picture the
             whole picture.
-        json_file: Write what was found here too, as JSON.
+        json_: Write what was found here too, as JSON.
         quiet: No progress on screen.
     """
     from tqdm import tqdm
 
-    from kdn.datacheck import check_data
-    from kdn.datacheck.report import as_json, as_text
-    from kdn.files import replacing
-    from kdn.markup import markup_named
+    from kdn.data.check import as_json, as_text, check_data
+    from kdn.data.markup import markup_named
+    from kdn.data.paths import replacing
 
     if sheet is not None and sheet.suffix.lower() not in _SHEETS:
         raise ValueError(f"sheet must end in .jpg or .png, got {sheet}")
     known = None if markup is None else markup_named(markup)
     with tqdm(unit="face", disable=True if quiet else None) as bar:
         report = check_data(sources, known, progress=bar.update)
-    if json_file is not None:
-        with replacing(json_file) as temporary:
+    if json_ is not None:
+        with replacing(json_) as temporary:
             temporary.write_text(json.dumps(as_json(report), indent=2) + "\n", encoding="utf-8")
     if sheet is not None:
-        _draw(sources, markup, sheet, sheet_faces, crop)
+        _draw(sources, known, sheet, sheet_faces, crop)
     print(as_text(report))
     problems = [line for source in report.sources for line in source.problems]
     for problem in problems:
@@ -60,59 +63,25 @@ def _check_data(
     return 1 if problems else 0
 
 
-def _draw(sources: list[str], markup: str | None, sheet: Path, count: int, crop: CropRule) -> None:
+def _draw(
+    sources: list[str], markup: Markup | None, sheet: Path, count: int, crop: CropRule
+) -> None:
     """Draw faces of each source below those of the one before."""
-    import cv2
     import numpy as np
 
     from kdn.data import load_samples, source_markup
-    from kdn.datacheck import contact_sheet
-    from kdn.files import replacing
-    from kdn.markup import markup_named
+    from kdn.data.check import contact_sheet
+    from kdn.data.images import write_image
 
-    said: list[str] = []  # what cannot be used has been said already
-    parts = []
+    problems: list[str] = []  # which have been said already
+    sheets = []
     for source in sources:
-        samples = load_samples(
-            source, None if markup is None else markup_named(markup), problems=said
-        )
+        samples = load_samples(source, markup, problems=problems)
         if len(samples):
-            known = source_markup(source, samples) if markup is None else markup_named(markup)
-            parts.append(contact_sheet(samples, known, count=count, crop=crop, problems=said))
-    if not parts:
+            drawn = markup or source_markup(source, samples)
+            sheets.append(contact_sheet(samples, drawn, count=count, crop=crop, problems=problems))
+    if not sheets:
         raise ValueError(f"{sheet}: there is no face to draw")
-    width = max(part.shape[1] for part in parts)
-    whole = np.concatenate(
-        [np.pad(part, ((0, 8), (0, width - part.shape[1]), (0, 0))) for part in parts]
-    )
-    done, data = cv2.imencode(sheet.suffix.lower(), whole[..., ::-1])
-    if not done:
-        raise ValueError(f"{sheet}: the sheet cannot be encoded")
-    with replacing(sheet) as temporary:
-        temporary.write_bytes(data.tobytes())
-
-
-CHECK_DATA = Command(
-    _check_data,
-    "look for what is wrong with labelled data",
-    {
-        "sources": {
-            "nargs": "+",
-            "help": "Labelled data: a folder of pictures with .pts files, wflw:LIST, "
-            "coco:FILE.json and so on; docs/formats.md lists all.",
-        },
-        "--sheet-faces": {
-            "dest": "sheet_faces",
-            "type": int,
-            "default": 48,
-            "help": "How many faces of each source are drawn, chosen by chance (default: 48).",
-        },
-        "--json": {
-            "dest": "json_file",
-            "type": Path,
-            "help": "Write what was found here too, as JSON.",
-        },
-        "--quiet": {"action": "store_true", "help": "No progress on screen."},
-    },
-)
-"""The command as the parser of `kdn` takes it in."""
+    width = max(drawn.shape[1] for drawn in sheets)
+    padded = [np.pad(drawn, ((0, 8), (0, width - drawn.shape[1]), (0, 0))) for drawn in sheets]
+    write_image(sheet, np.concatenate(padded))

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Literal
 
-from kdn.cli.command import Command
-
-__all__ = ["CONVERT"]
+__all__ = ["convert"]
 
 
-def _convert(
+def convert(
     sources: list[str],
+    *,
     out: str,
     markup: str | None = None,
     boxes: Literal["file", "landmarks"] = "file",
@@ -22,7 +20,8 @@ def _convert(
     """Write labelled data in another format.
 
     Args:
-        sources: Labelled data.
+        sources: Labelled data: a folder of pictures with .pts files, wflw:LIST, coco:FILE.json
+            and so on; docs/formats.md lists all.
         out: FILE.csv, FILE.parquet, FILE.json (COCO keypoints), FILE.xml (dlib), a folder for .pts
             files, or merl_rav:FOLDER for .pts files that say what is hidden.
         markup: Mark-up of the landmarks, a name or a YAML file; the data set's own by default.
@@ -30,31 +29,32 @@ def _convert(
         pictures: What a folder of .pts files gets: copies of the pictures, symbolic links, or none.
         labels_only: Convert faces whose pictures are not there, too.
     """
-    from kdn.convert import convert
     from kdn.data import join_samples, load_samples, source_markup, source_place
-    from kdn.markup import markup_named
+    from kdn.data.convert import convert, target_of
+    from kdn.data.markup import markup_named
 
-    target = Path(out).expanduser()
+    _, target = target_of(out)
     for source in sources:
-        place = source_place(source)
-        if target.exists() and place.exists() and target.samefile(place):
+        path = source_place(source)
+        if target.exists() and path.exists() and target.samefile(path):
             raise ValueError(f"out must be another file than {source}, got {out}")
-    given = None if markup is None else markup_named(markup)
-    known = given
+    named = None if markup is None else markup_named(markup)
     problems: list[str] = []
-    parts = []
-    for source in sources:
-        part = load_samples(source, given, problems=problems, pictures=not labels_only)
-        own = source_markup(source, part) if given is None and len(part) else known
-        known = own if known is None else known
-        if own is not None and known is not None and own.name != known.name:
+    parts = [load_samples(s, named, problems=problems, pictures=not labels_only) for s in sources]
+    of_sources = {
+        source: named or source_markup(source, samples)
+        for source, samples in zip(sources, parts, strict=True)
+        if len(samples)
+    }
+    if not of_sources:
+        raise ValueError("\n".join(["no face can be used", *problems[:10]]))
+    known = next(iter(of_sources.values()))
+    for source, other in of_sources.items():
+        if other.name != known.name:
             raise ValueError(
-                f"sources must be of one mark-up, got {known.name} and {own.name} ({source}); "
+                f"sources must be of one mark-up, got {known.name} and {other.name} ({source}); "
                 f"--markup says what they are if that is wrong"
             )
-        parts.append(part)
-    if known is None or not any(map(len, parts)):
-        raise ValueError("\n".join(["no face can be used", *problems[:10]]))
     written = convert(
         join_samples(parts),
         out,
@@ -69,22 +69,3 @@ def _convert(
     for problem in problems:
         print(f"left out: {problem}", file=sys.stderr)
     return 1 if problems else 0
-
-
-CONVERT = Command(
-    _convert,
-    "write labelled data in another format",
-    {
-        "sources": {
-            "nargs": "+",
-            "help": "Labelled data: a folder of pictures with .pts files, wflw:LIST, "
-            "coco:FILE.json and so on; docs/formats.md lists all.",
-        },
-        "--labels-only": {
-            "dest": "labels_only",
-            "action": "store_true",
-            "help": "Convert faces whose pictures are not there, too.",
-        },
-    },
-)
-"""The command as the parser of `kdn` takes it in."""

@@ -7,27 +7,33 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from kdn.calibration import Diagnosis, diagnose
-from kdn.cli.command import Command
 from kdn.cli.scored_values import ValueScoring, refuse_for_values
 from kdn.data import join_samples, load_samples, source_markup
-from kdn.evaluate import evaluate
-from kdn.files import replacing
-from kdn.markup import FACE68
-from kdn.predictions import Predictions, read_column, read_predictions, write_predictions
-from kdn.predictions.labels import Labels, add_labels, offset_note
-from kdn.predictions.published import read_published
-from kdn.predictions.values import holds_values
+from kdn.data.markup import FACE68
+from kdn.data.paths import replacing
+from kdn.evaluate import landmarks as landmark_scores
+from kdn.evaluate.calibration import Diagnosis, diagnose
+from kdn.predictions import (
+    Predictions,
+    Targets,
+    add_labels,
+    holds_scalars,
+    read_predictions,
+    read_published,
+    write_predictions,
+)
+from kdn.predictions.labels import offset_note
 
-__all__ = ["EVALUATE"]
+__all__ = ["evaluate"]
 
 
-def _evaluate(
+def evaluate(
     predictions: Path,
+    *,
     labels: list[str] | None = None,
     first_pixel: float | None = None,
     out: Path | None = None,
-    json_file: Path | None = None,
+    json_: Path | None = None,
     table: Path | None = None,
     decoder: str | None = None,
     bootstrap: int = 1000,
@@ -48,7 +54,7 @@ def _evaluate(
         first_pixel: Coordinate of the first pixel's centre in the CSV, JSON or .pts files: 0, 1 or
             0.5; 1 in .pts files and 0 in others if left out.
         out: Write the predictions with their labels to this Parquet file.
-        json_file: Write the scores here too, as JSON.
+        json_: Write the scores here too, as JSON.
         table: Write the table here too.
         decoder: Score the points of this decoder's column instead of the prediction's.
         bootstrap: Resamples of the 95 % intervals; 0 for none.
@@ -62,12 +68,12 @@ def _evaluate(
         within: Of values, score the share of errors of at most this, in the label's unit.
         at_least: Of values, score by F1 which are this or more.
     """
-    if holds_values(predictions, labelled=labels is not None):
+    if holds_scalars(predictions, labelled=labels is not None):
         landmarks = {"--first-pixel": first_pixel, "--calibration": calibration}
         landmarks |= {"--decoder": decoder, "--by": by}
         refuse_for_values(predictions, landmarks)
         scoring = ValueScoring(within, at_least, bootstrap, seed)
-        return scoring.score(predictions, labels, out, json_file, table, figure)
+        return scoring.score(predictions, labels, out, json_, table, figure)
     if at_least is not None:
         raise ValueError(f"--at-least is for values, but {predictions} holds none")
     if not calibration and (by is not None or figure is not None):
@@ -86,39 +92,29 @@ def _evaluate(
         if decoder not in given.decoders:
             raise ValueError(f"{predictions}: column {decoder!r} is missing")
         metadata = {**given.metadata, "decoder": decoder}
-        if decoder != given.metadata.get("decoder"):  # the masses are about the other's points
-            given = replace(given, mass_within=None)
-        given = replace(given, landmarks=given.decoders[decoder], metadata=metadata)
-    result = evaluate(given, bootstrap=bootstrap, seed=seed)
+        if decoder != given.metadata.get("decoder"):
+            given = given.with_prediction(given.decoders[decoder], metadata=metadata)
+    result = landmark_scores.evaluate(given, bootstrap=bootstrap, seed=seed)
     result = replace(result, notes=(*notes, *result.notes))
     text, said = result.as_table(), result.as_json()
     if calibration:
-        found = _diagnosis(given, predictions, labels is None, by, bootstrap, seed)
+        found = _diagnosis(given, by, bootstrap, seed)
         text, said = f"{text}\n{found.as_table()}", {**said, "calibration": found.as_json()}
         if figure is not None:
             _draw(found, figure)
     if table is not None:
         _write_text(table, text + "\n")
-    if json_file is not None:
-        _write_text(json_file, json.dumps(said, indent=2) + "\n")
+    if json_ is not None:
+        _write_text(json_, json.dumps(said, indent=2) + "\n")
     print(text)
     for problem in problems:
         print(f"left out: {problem}", file=sys.stderr)
     return 1 if problems else 0
 
 
-def _diagnosis(
-    given: Predictions, file: Path, own_labels: bool, by: str | None, bootstrap: int, seed: int
-) -> Diagnosis:
-    """Return the diagnosis, with landmarks told apart by a column of the predictions or the file.
-
-    A file's own columns go with its rows, which labels from elsewhere may leave out or reorder.
-    """
-    values = None
-    if by is not None and getattr(given, by, None) is None:
-        if not own_labels:
-            raise ValueError(f"--by {by}: a column of your own is for a file with its own labels")
-        values = read_column(file, by)
+def _diagnosis(given: Predictions, by: str | None, bootstrap: int, seed: int) -> Diagnosis:
+    """Return the diagnosis, with landmarks told apart by a column or an attribute."""
+    values = given.attribute(by) if by and getattr(given, by, None) is None else None
     return diagnose(given, by=by, values=values, bootstrap=bootstrap, seed=seed)
 
 
@@ -162,7 +158,7 @@ def _with_labels(
     else:
         given = read_predictions(file)
         places = [f"{file}: row {row}" for row in range(len(given))]
-    labels = Labels.of_samples(samples, markup)
+    labels = Targets.of_samples(samples, markup)
     try:
         given = add_labels(given, labels, places=places, problems=problems)
     except ValueError as error:
@@ -172,50 +168,10 @@ def _with_labels(
     if missing:
         notes.append(f"Not scored for want of a prediction: {missing} of {len(labels.ids)} faces.")
     if given.target is not None:
-        notes.append(offset_note(given.landmarks, given.target))
+        notes.append(offset_note(given.prediction, given.target))
     return given, [note for note in notes if note]
 
 
 def _write_text(path: Path, text: str) -> None:
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-
-
-EVALUATE = Command(
-    _evaluate,
-    "score predictions against their labels",
-    {
-        "predictions": {
-            "type": Path,
-            "help": "A Parquet file, or with --labels also a CSV or JSON file or a folder of .pts "
-            "files from another system.",
-        },
-        "--labels": {
-            "nargs": "+",
-            "help": "Folders of pictures with .pts files, or other sources of labelled data; for "
-            "predictions without labels.",
-        },
-        "--first-pixel": {
-            "dest": "first_pixel",
-            "type": float,
-            "help": "Coordinate of the first pixel's centre in the CSV, JSON or .pts files: 0, 1, "
-            "or 0.5 (default: 1 in .pts files, 0 in others).",
-        },
-        "--json": {
-            "dest": "json_file",
-            "type": Path,
-            "help": "Write the scores here too, as JSON.",
-        },
-        "--at-least": {
-            "dest": "at_least",
-            "type": float,
-            "help": "Of values, score by F1 which are this or more.",
-        },
-        "--calibration": {
-            "action": "store_true",
-            "help": "Say too whether the densities are calibrated, for all landmarks, by group and "
-            "by landmark.",
-        },
-    },
-)
-"""The command as the parser of `kdn` takes it in."""

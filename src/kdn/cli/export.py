@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kdn.checkpoint import load_model, load_value_model, names_of_values, save_model
-from kdn.cli.command import Command
 from kdn.models import model_path
+from kdn.models.checkpoint import load_model, save_model
 
-__all__ = ["EXPORT"]
+__all__ = ["export"]
 
 
-def _export(
+def export(
+    *,
     model: str,
     out: Path,
     half: bool = False,
     licence: str | None = None,
     card: Path | None = None,
+    trust: list[str] | None = None,
 ) -> int:
     """Write a model for others to use: smaller, with its licence and a model card inside.
 
@@ -26,30 +27,17 @@ def _export(
         half: Round the weights to 16 bits, for half the size.
         licence: Under which terms others may use it.
         card: A text file that says what it was trained on, how good it is and where it fails.
+        trust: Packages of yours whose code the model may run.
     """
     if out.suffix != ".safetensors":
         raise ValueError(f"out must end in .safetensors, got {out}")
     if out.exists() and out.samefile(model_path(model)):
         raise ValueError(f"out must be another file than the model, got {out}")
-    loaded, facts = load_value_model(model) if names_of_values(model) else load_model(model)
-    facts = {name: value for name, value in facts.items() if name not in ("recipe", "format")}
+    loaded, metadata = load_model(model, trust=trust or ())
     if licence is not None:
-        facts["licence"] = licence
+        metadata["licence"] = licence
     if card is not None:
-        facts["card"] = card.read_text(encoding="utf-8")
-    save_model(out, loaded, facts, half=half)
+        metadata["card"] = card.read_text(encoding="utf-8")
+    save_model(out, loaded, metadata, half=half)
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB")
     return 0
-
-
-EXPORT = Command(
-    _export,
-    "write a model for others to use, at half the size if wanted",
-    {
-        "--half": {
-            "action": "store_true",
-            "help": "Round the weights to 16 bits, for half the size.",
-        },
-    },
-)
-"""The command as the parser of `kdn` takes it in."""

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kdn.cli.command import Command
-from kdn.predictions import maps_path, read_maps, read_predictions
-from kdn.predictions.values import holds_values
+from kdn.predictions import holds_scalars, maps_path, read_maps, read_predictions
 
-__all__ = ["FIGURES"]
+__all__ = ["figures"]
 
 
-def _figures(predictions: list[Path], out: Path) -> int:
+def figures(predictions: list[Path], *, out: Path) -> int:
     """Draw error curves, uncertainty against error, reliability and heatmaps.
 
     Args:
@@ -24,24 +22,10 @@ def _figures(predictions: list[Path], out: Path) -> int:
     if len({path.stem for path in predictions}) < len(predictions):
         raise ValueError("predictions must be files of different names, which the figures bear")
     for path in predictions:
-        if holds_values(path):
+        if holds_scalars(path):
             raise ValueError(f"{path}: holds values; kdn evaluate {path} --figure draws them")
     named = {path.stem: read_predictions(path) for path in predictions}
     maps = {p.stem: read_maps(maps_path(p)) for p in predictions if maps_path(p).is_file()}
     for path in write_figures(named, out, maps=maps or None):
         print(path)
     return 0
-
-
-FIGURES = Command(
-    _figures,
-    "draw error curves, reliability and heatmaps",
-    {
-        "predictions": {
-            "type": Path,
-            "nargs": "+",
-            "help": "Parquet files with labels, one a system.",
-        },
-    },
-)
-"""The command as the parser of `kdn` takes it in."""

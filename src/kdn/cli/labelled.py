@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tqdm import tqdm
 
-from kdn.data import attribute_columns, join_samples, load_samples
-from kdn.landmarker import Landmarker
-from kdn.predict import predict
+from kdn.data import attribute_columns
+from kdn.predict.columns import predict
+from kdn.predict.predictor import Landmarker
 from kdn.predictions import maps_path, write_maps, write_predictions
 
 __all__ = ["Labelled"]
@@ -25,15 +26,13 @@ class Labelled:
     batch: int
     maps: int
 
-    def predict(self, landmarker: Landmarker, name: str, out: list[str]) -> int:
+    def predict(self, landmarker: Landmarker, name: str, out: Sequence[str]) -> int:
         """Write the predictions to a Parquet file with labels."""
         if len(out) != 1 or not out[0].endswith(".parquet"):
-            raise ValueError(f"out must name one .parquet file for --data, got {out}")
+            raise ValueError(f"out must name one .parquet file for --data, got {list(out)}")
         target, model = Path(out[0]), landmarker.model
         problems: list[str] = []
-        samples = join_samples(
-            [load_samples(source, model.markup, problems=problems) for source in self.sources]
-        )
+        samples = model.labels.read(self.sources, problems)
         if not len(samples):
             raise ValueError("\n".join(["no labelled face can be used", *problems[:10]]))
         with tqdm(total=len(samples), unit="face", disable=None) as bar:
@@ -49,7 +48,7 @@ class Labelled:
                 metadata={"checkpoint": name, "epoch": landmarker.facts.get("epoch")},
             )
         attributes = attribute_columns(samples.from_files(), predictions.id)
-        write_predictions(target, predictions, attributes=attributes)
+        write_predictions(target, replace(predictions, attributes=attributes))
         print(f"{len(predictions)} faces: {target}")
         if drawn is not None:
             write_maps(maps_path(target), drawn)

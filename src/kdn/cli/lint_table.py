@@ -7,14 +7,13 @@ import sys
 from pathlib import Path
 from typing import get_args
 
-from kdn.cli.command import Command
-from kdn.lint import judge, read_table
-from kdn.metrics.rules import Rule
+from kdn.evaluate.lint import judge, read_table
+from kdn.evaluate.rules import Rule
 
-__all__ = ["LINT_TABLE"]
+__all__ = ["lint_table"]
 
 
-def _lint_table(table: Path, threshold: float = 7.0) -> int:
+def lint_table(table: Path, *, threshold: float = 7.0) -> int:
     """Say which rows of a published table are impossible under which rule of the AUC.
 
     The exit code is 0 if every row fits at least one rule, 1 if a row fits none or cannot be read.
@@ -50,11 +49,3 @@ def _lint_table(table: Path, threshold: float = 7.0) -> int:
     for problem in problems:
         print(f"left out: {problem}", file=sys.stderr)
     return 1 if nowhere or problems else 0
-
-
-LINT_TABLE = Command(
-    _lint_table,
-    "say which rows of a published table are impossible",
-    {"table": {"type": Path, "help": "A CSV file with the columns method, nme, auc, in percent."}},
-)
-"""The command as the parser of `kdn` takes it in."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from kdn.outputs import ImageFaces, known_of
-from kdn.outputs.numbers import plain_text
+from kdn.predict.outputs import ImageFaces, known_of
+from kdn.predict.outputs.numbers import plain_text
 
 __all__ = ["Listing"]
 

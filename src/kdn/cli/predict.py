@@ -2,42 +2,90 @@
 
 from __future__ import annotations
 
-import math
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from kdn.annotate import Drawing, annotate
-from kdn.boxes import match_boxes, read_boxes
-from kdn.checkpoint import names_of_values
-from kdn.cli.command import Command
 from kdn.cli.labelled import Labelled
 from kdn.cli.listing import Listing
 from kdn.cli.valued import Valued
-from kdn.data.pts import PICTURE_SUFFIXES
-from kdn.detect import detector_for
-from kdn.faces import Face, length_of
-from kdn.inputs import Input, expand_inputs
-from kdn.landmarker import load
-from kdn.outputs import Output, OutputNames, Summary, open_output
-from kdn.overlay import draw_faces
+from kdn.data.images import PICTURE_SUFFIXES
+from kdn.data.numbers import length_of, probability_of
+from kdn.models.checkpoint import load_model
+from kdn.models.model import Model
+from kdn.predict.annotate import Drawing, annotate
+from kdn.predict.boxes import match_boxes, read_boxes
+from kdn.predict.detect import detector_for
+from kdn.predict.estimator import Estimator
+from kdn.predict.face import Face
+from kdn.predict.inputs import Input, expand_inputs
+from kdn.predict.outputs import Output, OutputNames, Summary, open_output
+from kdn.predict.overlay import draw_faces
+from kdn.predict.predictor import Landmarker, landmarker_of
+from kdn.recipe import Decoder
 
-__all__ = ["PREDICT"]
+__all__ = ["Looking", "predict", "predict_data"]
 
 _OVERLAYS = "kdn-overlays"
 
 
-def _predict(
-    model: str = "face68",
-    inputs: list[str] | None = None,
-    data: list[str] | None = None,
+@dataclass(frozen=True)
+class Looking:
+    """Which models look at what, and in how many ways.
+
+    Args:
+        model: The model that comes with the package, or a checkpoint of kdn train.
+        device: Where the network runs, as torch names it; auto takes a GPU if there is one.
+        batch: Pictures, and crops, at a time.
+        mirror: Average with the mirrored crop, for twice the time; by default pictures are, and
+            labelled data are not.
+        calibrated: Recalibrate densities and levels as kdn calibrate found, if it wrote the model.
+    """
+
+    model: str = "face68"
+    device: str = "auto"
+    batch: int = 16
+    mirror: bool | None = None
+    calibrated: bool = True
+
+    def __post_init__(self) -> None:
+        if self.batch < 1:
+            raise ValueError(f"batch must be at least 1, got {self.batch}")
+
+    def loaded(self) -> Estimator | Landmarker:
+        """Return the model by itself."""
+        model, facts = load_model(self.model)
+        if model.labels.kind == "scalars":
+            return Estimator(model.to(_device(self.device)), facts)
+        return self.landmarker([(model, facts)])
+
+    def landmarker(self, models: Sequence[tuple[Model, Any]], **how: Any) -> Landmarker:
+        """Return what looks with some models; `how` is as for `kdn.load`."""
+        return landmarker_of(
+            models,
+            device=str(_device(self.device)),
+            mirror=self.mirror,
+            views=how.get("views") or (1.0,),
+            combine=how.get("combine", "mixture"),
+            calibrated=self.calibrated,
+        )
+
+
+def predict(
+    inputs: tuple[str, ...] = (),
+    *,
+    looking: Looking,
+    ensemble: list[str] | None = None,
+    views: list[float] | None = None,
+    combine: Literal["mixture", "product"] = "mixture",
     out: list[str] | None = None,
     overlay: str = _OVERLAYS,
     draw: list[str] | None = None,
@@ -48,27 +96,22 @@ def _predict(
     boxes: Path | None = None,
     detector: str = "auto",
     overwrite: bool = False,
-    decoder: str = "default",
-    batch: int = 16,
-    maps: int = 0,
-    device: str = "auto",
-    mirror: bool | None = None,
-    calibrated: bool = True,
-    ensemble: list[str] | None = None,
-    views: list[float] | None = None,
-    combine: str = "mixture",
 ) -> int:
-    """Find landmarks, or values such as an age, with their densities in pictures and videos.
+    """Find landmarks, or scalars such as an age, with their densities in pictures and films.
 
     Args:
-        model: The model that comes with the package, or a checkpoint of kdn train; one of values
-            takes pictures and labelled data, and writes tables (.parquet, .csv, .json).
-        inputs: Pictures, videos, folders, patterns, a camera's number, or - for a list of files
-            on standard input.
-        data: Labelled data instead.
-        out: Files to write.
+        inputs: Pictures, videos, folders, quoted patterns, a camera's number, or - for a list of
+            files on standard input.
+        looking: Which models look at what.
+        ensemble: More models, whose densities are combined with that of --model.
+        views: Look at each face in several crops, of these sizes as shares of the usual one, such
+            as 0.9 1 1.1.
+        combine: How the densities of several models, views and mirrored crops become one.
+        out: Files to write: .json, .jsonl, .csv, .parquet, a folder for .pts files, or - for JSON
+            Lines on standard output. A table is printed where there is none.
         overlay: Folder for pictures and videos with the landmarks drawn in; none for none.
-        draw: What is drawn.
+        draw: What is drawn: points, ellipses, contours, boxes, heatmaps (points and ellipses by
+            default).
         level: Share of the mass that the drawn ellipses hold.
         uncertain: Draw only landmarks that are less sure than this: pixels, or a share such as 3%
             of the face.
@@ -79,69 +122,39 @@ def _predict(
         detector: haar, yunet:FILE, or none for pictures that are one face (or whatever the model
             is for) each; auto is haar for faces, and nothing for whole pictures.
         overwrite: Replace .pts files and overlays of an earlier run.
-        decoder: default, argmax, quarter, mean, local_mean or mode (labelled data); of values also
-            median.
-        batch: Pictures, and crops, at a time.
-        maps: Write the heatmaps of this many samples beside the file, for figures (labelled data).
-        device: Where the network runs, as torch names it; auto takes a GPU if there is one.
-        mirror: Average with the mirrored crop, for twice the time; by default pictures are, and
-            labelled data are not.
-        calibrated: Recalibrate densities and levels as kdn calibrate found, if it wrote the model.
-        ensemble: More models, whose densities are combined with that of the first.
-        views: Look at each face in several crops, of these sizes as shares of the usual one.
-        combine: How the densities of several models, views and mirrored crops become one: mixture
-            or product.
     """
-    if inputs and data:
-        raise ValueError("name either pictures or videos, or --data, and not both")
-    if not inputs and not data:
+    if not inputs:
         raise ValueError(
             "nothing to look at: name pictures or videos, or --data; pictures come before --out "
             "and --draw, which take all that follows them"
         )
-    if batch < 1:
-        raise ValueError(f"batch must be at least 1, got {batch}")
     judge = _judge(abstain, tau)
-    place = str(_device(device))
-    if names_of_values(model):
-        landmarks = {"--abstain": judge, "--ensemble": ensemble, "--views": views, "--maps": maps}
-        landmarks |= {"--draw": draw, "--mirror": mirror, "--uncertain": uncertain}
+    found = looking.loaded()
+    if isinstance(found, Estimator):
+        landmarks = {"--abstain": judge, "--ensemble": ensemble, "--views": views, "--draw": draw}
+        landmarks |= {"--mirror": looking.mirror, "--uncertain": uncertain}
         landmarks |= {"--combine": combine != "mixture"}
         for flag, value in landmarks.items():
             if value:
-                raise ValueError(f"{flag} is for landmarks, but {model} gives values")
-        valued = Valued(model, place, decoder, max(batch, 64), out or [])
-        return valued.labelled(data) if data else valued.pictures(inputs or [], boxes, detector)
-    if data:
-        if judge is not None:
-            raise ValueError("--abstain is for pictures and videos, not for --data")
-        if ensemble or views or combine != "mixture":
-            raise ValueError("--ensemble, --views and --combine are for pictures and videos")
-        labelled = Labelled(data, decoder, batch, maps)
-        landmarker = load(model, device=place, mirror=bool(mirror), calibrated=calibrated)
-        return labelled.predict(landmarker, model, out or [])
-    if decoder != "default" or maps:
-        raise ValueError("--decoder and --maps are for labelled data (--data)")
+                raise ValueError(f"{flag} is for landmarks, but {looking.model} gives values")
+        valued = Valued(looking.model, found, "default", max(looking.batch, 64), out or [])
+        return valued.pictures(list(inputs), boxes, detector)
     for target in out or []:
         _refuse_pictures(target)
-    landmarker = load(
-        [model, *(ensemble or [])],
-        device=place,
-        mirror=mirror,
-        views=views or (1.0,),
-        combine=combine,
-        calibrated=calibrated,
-    )
+    models = [(found.model, found.facts), *(load_model(name) for name in ensemble or [])]
+    landmarker = looking.landmarker(models, views=views, combine=combine)
     if boxes is not None and landmarker.whole:
         raise ValueError("--boxes: this model looks at whole pictures (data.crop: picture)")
-    listed = expand_inputs(inputs or [], stdin=sys.stdin)
+    listed = expand_inputs(inputs, stdin=sys.stdin)
     names = [entry.name for entry in listed if entry.kind != "missing"]
     summary = Summary(abstaining=abstain is not None)
     pictures = [entry.name for entry in listed if entry.kind == "image"]
     given, unused = _given_boxes(boxes, pictures, summary)
     drawing = None
     if overlay != "none":
-        options: dict[str, Any] = {"level": level, "uncertain": _length(uncertain)}
+        if uncertain is not None:
+            length_of(uncertain, 1.0, name="uncertain")  # raises before anything is done
+        options: dict[str, Any] = {"level": level, "uncertain": uncertain}
         options["what"] = tuple(draw or ("points", "ellipses"))
         drawing = _drawing(overlay, listed, overwrite or overlay == _OVERLAYS, options)
     with ExitStack() as stack:
@@ -151,7 +164,7 @@ def _predict(
                 stack.enter_context(
                     open_output(
                         target,
-                        model=model,
+                        model=looking.model,
                         markup=landmarker.markup,
                         inputs=names,
                         keep=[str(boxes)] if boxes else [],
@@ -170,7 +183,7 @@ def _predict(
                 detector=detector_for(detector, landmarker.framing.crop),
                 boxes=given,
                 drawing=drawing,
-                batch=batch,
+                batch=looking.batch,
                 judge=judge,
                 done=bar.update,
             )
@@ -178,6 +191,35 @@ def _predict(
     for name in unused:
         print(f"boxes of no picture: {name}", file=sys.stderr)
     return summary.exit_code
+
+
+def predict_data(
+    *,
+    data: list[str],
+    out: tuple[str, ...] = (),
+    looking: Looking,
+    decoder: Decoder = "default",
+    maps: int = 0,
+) -> int:
+    """Predict labelled data, with all that kdn evaluate needs.
+
+    Args:
+        data: Labelled data: folders of pictures with .pts files, wflw:LIST, coco:FILE.json,
+            utkface:FOLDER, table:FILE.csv, synthetic:COUNT:SEED and so on.
+        out: File to write: .parquet, for scalars also .csv or .json.
+        looking: Which models look at what.
+        decoder: Which point of a density is the prediction; median is for scalars.
+        maps: Write the heatmaps of this many samples beside the file, for figures.
+    """
+    found = looking.loaded()
+    if isinstance(found, Estimator):
+        if maps or looking.mirror:
+            flag = "--maps" if maps else "--mirror"
+            raise ValueError(f"{flag} is for landmarks, but {looking.model} gives values")
+        return Valued(looking.model, found, decoder, max(looking.batch, 64), out).labelled(data)
+    if looking.mirror is None:
+        found = replace(looking, mirror=False).landmarker([(found.model, found.facts)])
+    return Labelled(data, decoder, looking.batch, maps).predict(found, looking.model, out)
 
 
 def _given_boxes(
@@ -213,29 +255,11 @@ def _drawing(folder: str, listed: list[Input], overwrite: bool, options: dict[st
 
 def _judge(abstain: str | None, tau: str) -> Callable[[Face], Face] | None:
     """Return what gives landmarks up, None if none are to be."""
-    length_of(tau, 1.0)  # raises before anything is done
+    length_of(tau, 1.0, name="tau")  # raises before anything is done
     if abstain is None:
         return None
-    try:
-        limit = float(abstain.removesuffix("%")) / (100.0 if abstain.endswith("%") else 1.0)
-    except ValueError:
-        limit = math.nan
-    if not 0.0 <= limit <= 1.0:
-        raise ValueError(f"abstain must be a probability, 0 to 1 or 0% to 100%, got {abstain}")
+    limit = probability_of(abstain, name="abstain")
     return lambda face: face.abstaining(limit, tau)
-
-
-def _length(text: str | None) -> float | str | None:
-    """Return a threshold as a number of pixels, or as the share it is."""
-    if text is None:
-        return None
-    try:
-        length = float(text.removesuffix("%"))
-    except ValueError:
-        length = math.nan
-    if not 0 < length < math.inf:
-        raise ValueError(f"uncertain must be pixels or a share such as 3%, above 0, got {text!r}")
-    return text if text.endswith("%") else length
 
 
 def _refuse_pictures(target: str) -> None:
@@ -261,46 +285,3 @@ def _device(name: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise ValueError(f"device must be one of this machine, got {name!r} ({reason})") from error
     return device
-
-
-PREDICT = Command(
-    _predict,
-    "find landmarks or values with their densities in pictures, videos or labelled data",
-    {
-        "inputs": {
-            "nargs": "*",
-            "help": "Pictures, videos, folders, quoted patterns, a camera's number, or - for a "
-            "list of files on standard input.",
-        },
-        "--data": {
-            "nargs": "+",
-            "help": "Labelled data instead: folders of pictures with .pts files, wflw:LIST, "
-            "coco:FILE.json, utkface:FOLDER, table:FILE.csv, synthetic:COUNT:SEED and so on.",
-        },
-        "--out": {
-            "nargs": "+",
-            "help": "Files to write: .json, .jsonl, .csv, .parquet, a folder for .pts files, or - "
-            "for JSON Lines on standard output. A table is printed where there is none.",
-        },
-        "--ensemble": {
-            "nargs": "+",
-            "help": "More models, whose densities are combined with that of --model.",
-        },
-        "--views": {
-            "nargs": "+",
-            "type": float,
-            "help": "Look at each face in several crops, of these sizes as shares of the usual "
-            "one, such as 0.9 1 1.1.",
-        },
-        "--draw": {
-            "nargs": "+",
-            "help": "What is drawn: points, ellipses, contours, boxes, heatmaps (points and "
-            "ellipses by default).",
-        },
-        "--overwrite": {
-            "action": "store_true",
-            "help": "Replace .pts files and pictures in the folder of overlays.",
-        },
-    },
-)
-"""The command as the parser of `kdn` takes it in."""

@@ -11,17 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from kdn.data import join_samples, load_samples, sample_values
-from kdn.evaluate_values import evaluate_values
-from kdn.files import replacing
-from kdn.predictions.values import ValuePredictions, read_values, write_values
+from kdn.data import join_samples, load_samples, sample_scalars
+from kdn.data.paths import replacing
+from kdn.evaluate.scalars import evaluate_values
+from kdn.predictions import Predictions, read_predictions, write_predictions
 
 __all__ = ["ValueScoring", "refuse_for_values"]
 
 
 @dataclass(frozen=True)
 class ValueScoring:
-    """How values are scored; see `kdn.evaluate_values.evaluate_values`."""
+    """How values are scored; see `kdn.evaluate.scalars.evaluate_values`."""
 
     within: float
     at_least: float | None
@@ -39,7 +39,7 @@ class ValueScoring:
     ) -> int:
         """Print and write the scores of a file; return the exit code."""
         problems: list[str] = []
-        given = read_values(file)
+        given = read_predictions(file)
         if labels is not None:
             given = _with_labels(given, file, labels, problems)
         elif out is not None:
@@ -55,7 +55,7 @@ class ValueScoring:
         except ValueError as error:
             raise ValueError(f"{file}: {error}") from error
         if out is not None:
-            write_values(out, given)
+            write_predictions(out, given)
         text = result.as_table()
         if table is not None:
             with replacing(table) as temporary:
@@ -72,7 +72,7 @@ class ValueScoring:
         return 1 if problems else 0
 
 
-def _draw(given: ValuePredictions, path: Path) -> None:
+def _draw(given: Predictions, path: Path) -> None:
     """Draw predictions to a file."""
     from kdn.figures.values import values_figure  # matplotlib takes a second to import
 
@@ -95,22 +95,22 @@ def refuse_for_values(file: Path, flags: Mapping[str, Any]) -> None:
 
 
 def _with_labels(
-    given: ValuePredictions, file: Path, sources: list[str], problems: list[str]
-) -> ValuePredictions:
+    given: Predictions, file: Path, sources: list[str], problems: list[str]
+) -> Predictions:
     """Return predictions with the labels of sources, by the ids of their samples."""
     samples = join_samples([load_samples(s, None, problems=problems) for s in sources])
     rows = {name: row for row, name in enumerate(given.id)}
     if len(rows) < len(given):
         twice = next(name for row, name in enumerate(given.id) if rows[name] != row)
         raise ValueError(f"{file}: id {twice!r} is there twice")
-    target = np.full(given.value.shape, np.nan)
+    target = np.full(given.prediction.shape, np.nan)
     known = 0
     for index in range(len(samples)):
         sample = samples[index]
         if sample.id in rows:
             known += 1
             try:
-                target[rows[sample.id]] = sample_values(sample, given.names)[0]
+                target[rows[sample.id]] = sample_scalars(sample, given.names)
             except ValueError as error:
                 problems.append(str(error))
     if not known and len(samples):
@@ -118,4 +118,4 @@ def _with_labels(
             f"{file}: no id is that of a labelled sample: {given.id[0]!r} there, "
             f"{samples[0].id!r} in the labels"
         )
-    return given.with_target(target)
+    return given.with_labels(target)

@@ -7,12 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from kdn.cli.command import Command
-
-__all__ = ["STUDY"]
+__all__ = ["study"]
 
 
-def _study(
+def study(
+    *,
     out: Path,
     preset: Literal["quick", "small", "paper"] = "quick",
     train: list[str] | None = None,
@@ -21,7 +20,7 @@ def _study(
     methods: list[str] | None = None,
     seeds: int | None = None,
     once: list[str] | None = None,
-    sweep: list[float] | None = None,
+    sweep: tuple[float, ...] | None = None,
     epochs: int | None = None,
     jobs: int = 1,
     bootstrap: int = 1000,
@@ -34,13 +33,14 @@ def _study(
         out: Folder of the study; finished runs in it are not repeated, interrupted ones go on.
         preset: quick (minutes, synthetic faces), small (one stack, 128 px) or paper (four stacks,
             256 px, for a GPU).
-        train: Training data.
-        test: Test data.
+        train: Training data: folders of faces, or other sources; the preset's by default.
+        test: Test data, likewise.
         occluded: More faces whose labels say what is hidden, for the numbers of figure 2.
-        methods: Rows of the tables.
+        methods: Rows of the tables: gaussian, softlabel, kdn_uniform, kdn_gaussian, kdn_adaptive,
+            kdn_refined; all by default.
         seeds: Trainings of each method; the preset's by default, which is one.
-        once: Methods that are trained with the first seed alone.
-        sweep: σ of Table 2, in cells.
+        once: Methods that are trained with the first seed alone, whatever --seeds says.
+        sweep: σ of Table 2 in cells; no value for no sweep; 0.1 0.3 1 3 10 by default.
         epochs: Passes over the training data; the preset's by default.
         jobs: Trainings side by side, each with its share of the cores or a GPU of its own.
         bootstrap: Resamples of the 95 % intervals.
@@ -79,35 +79,3 @@ def _study(
     for name, problem in failed.items():
         print(f"failed: {name}: {problem}", file=sys.stderr)
     return 1 if failed else 0
-
-
-_FACES = "Folders of faces, or other sources of labelled data; the preset's own by default."
-
-STUDY = Command(
-    _study,
-    "reproduce the paper's tables and figures",
-    {
-        "--train": {"nargs": "+", "help": f"Training data. {_FACES}"},
-        "--test": {"nargs": "+", "help": f"Test data. {_FACES}"},
-        "--occluded": {
-            "nargs": "+",
-            "help": "More faces whose labels say what is hidden, for the numbers of figure 2.",
-        },
-        "--methods": {
-            "nargs": "+",
-            "help": "Of gaussian, softlabel, kdn_uniform, kdn_gaussian, kdn_adaptive, kdn_refined; "
-            "all by default.",
-        },
-        "--once": {
-            "nargs": "+",
-            "help": "Methods that are trained with the first seed alone, whatever --seeds says.",
-        },
-        "--sweep": {
-            "nargs": "*",
-            "type": float,
-            "help": "σ of Table 2 in cells; no value for no sweep; 0.1 0.3 1 3 10 by default.",
-        },
-        "--quiet": {"action": "store_true", "help": "No progress on screen."},
-    },
-)
-"""The command as the parser of `kdn` takes it in."""

@@ -10,15 +10,15 @@ from typing import Any
 
 from tqdm import tqdm
 
-from kdn.boxes import match_boxes, read_boxes
 from kdn.data import Sample, attribute_columns, join_samples, load_samples
-from kdn.detect import detector_for
-from kdn.estimator import Estimator, load_values, sample_of_place
-from kdn.images import as_rgb
-from kdn.inputs import expand_inputs
-from kdn.places import places_of
-from kdn.predict_values import predict_values
-from kdn.predictions.values import QUANTILES, ValuePredictions, require_kind, write_values
+from kdn.data.images import as_rgb
+from kdn.predict.boxes import match_boxes, read_boxes
+from kdn.predict.detect import detector_for
+from kdn.predict.estimator import Estimator, sample_of_place
+from kdn.predict.inputs import expand_inputs
+from kdn.predict.places import places_of
+from kdn.predict.value_columns import predict_values
+from kdn.predictions import QUANTILES, Predictions, require_kind, write_predictions
 
 __all__ = ["Valued"]
 
@@ -31,8 +31,8 @@ class Valued:
     """How values are predicted.
 
     Args:
-        model: A checkpoint of values.
-        device: Where it runs.
+        model: The checkpoint's name.
+        estimator: What predicts them.
         decoder: Which point of a density is the prediction.
         batch: Crops at a time.
         out: Files to write, `.parquet`, `.csv` or `.json`.
@@ -42,10 +42,10 @@ class Valued:
     """
 
     model: str
-    device: str
+    estimator: Estimator
     decoder: str
     batch: int
-    out: list[str]
+    out: Sequence[str]
 
     def __post_init__(self) -> None:
         for target in self.out:  # before hours of work
@@ -57,7 +57,7 @@ class Valued:
         samples = join_samples([load_samples(s, None, problems=problems) for s in sources])
         if not len(samples):
             raise ValueError("\n".join(["no labelled sample can be used", *problems[:10]]))
-        found = self._predict(load_values(self.model, device=self.device), samples, problems)
+        found = self._predict(samples, problems)
         own = {*found.names}
         columns = attribute_columns(samples.from_files(), found.id)
         others = {name: values for name, values in columns.items() if name not in own}
@@ -65,7 +65,6 @@ class Valued:
 
     def pictures(self, inputs: list[str], boxes: Path | None, detector: str) -> int:
         """Predict pictures; return the exit code."""
-        estimator = load_values(self.model, device=self.device)
         problems: list[str] = []
         names = []
         for entry in expand_inputs(inputs, stdin=sys.stdin):
@@ -78,21 +77,20 @@ class Valued:
         if boxes is not None:
             given, unused = match_boxes(read_boxes(boxes, problems=problems), names)
             problems += [f"{name}: boxes of no picture" for name in unused]
-        samples = self._places(estimator, names, given, detector, problems)
+        samples = self._places(names, given, detector, problems)
         if not samples:
             raise ValueError("\n".join(problems[:10]) or "no picture to look at")
-        return self._finish(self._predict(estimator, samples, problems), problems)
+        return self._finish(self._predict(samples, problems), problems)
 
     def _places(
         self,
-        estimator: Estimator,
         names: list[str],
         given: dict[str, Any],
         detector: str,
         problems: list[str],
     ) -> list[Sample]:
         """Return a sample for every object in the pictures; no picture is kept."""
-        crop = estimator.model.recipe.data.crop
+        crop = self.estimator.model.recipe.data.crop
         find = detector_for(detector, crop)
         samples = []
         for name in names:
@@ -108,24 +106,22 @@ class Valued:
                 samples.append(sample_of_place(Path(name), place, own))
         return samples
 
-    def _predict(
-        self, estimator: Estimator, samples: Sequence[Sample], problems: list[str]
-    ) -> ValuePredictions:
+    def _predict(self, samples: Sequence[Sample], problems: list[str]) -> Predictions:
         with tqdm(total=len(samples), unit="sample", disable=None) as bar:
             return predict_values(
-                estimator.model,
+                self.estimator.model,
                 samples,
                 decoder=self.decoder,
                 batch=self.batch,
                 problems=problems,
                 progress=bar.update,
-                metadata={"checkpoint": self.model, "epoch": estimator.facts.get("epoch")},
+                metadata={"checkpoint": self.model, "epoch": self.estimator.facts.get("epoch")},
             )
 
-    def _finish(self, found: ValuePredictions, problems: list[str]) -> int:
+    def _finish(self, found: Predictions, problems: list[str]) -> int:
         """Write or print predictions, say what was left out, and return the exit code."""
         for target in self.out:
-            write_values(target, found)
+            write_predictions(target, found)
             print(f"{len(found)} samples: {target}")
         if not self.out:
             print(_listing(found))
@@ -134,15 +130,15 @@ class Valued:
         return 1 if problems else 0
 
 
-def _listing(found: ValuePredictions) -> str:
+def _listing(found: Predictions) -> str:
     """Return predictions as lines: the value, its deviation and its 90 % interval."""
     low, high = (QUANTILES.index(level) for level in (0.05, 0.95))
-    if found.quantiles is None or found.deviation is None:
+    if found.quantiles is None or found.uncertainty is None:
         raise ValueError("found must have quantiles and deviations to be listed, got none")
     lines = []
     for row in range(min(len(found), _SHOWN)):
         said = [
-            f"{name} {found.value[row, i]:.1f} ± {found.deviation[row, i]:.1f} "
+            f"{name} {found.prediction[row, i]:.1f} ± {found.uncertainty[row, i]:.1f} "
             f"({found.quantiles[row, i, low]:.1f} – {found.quantiles[row, i, high]:.1f})"
             for i, name in enumerate(found.names)
         ]

@@ -7,47 +7,37 @@ from kdn.data.augment import (
     draw_augmentation,
     occluded,
 )
-from kdn.data.coco import read_coco
-from kdn.data.cofw import CofwFaces, read_cofw, read_cofw68
 from kdn.data.crop import crop_of_box, warp
 from kdn.data.dataset import CropDataset, init_worker, read_batches
-from kdn.data.disfa import DISFA_UNITS, read_disfa
-from kdn.data.dlib import read_dlib
-from kdn.data.fgnet import read_fgnet
-from kdn.data.fitted import read_300wlp, read_aflw2000
+from kdn.data.formats.format import Format
+from kdn.data.formats.sources import load_samples, source_forms, source_markup, source_place
 from kdn.data.framing import Framing
-from kdn.data.held_out import (
-    held_out_samples,
-    training_and_validation,
-    values_training_and_validation,
+from kdn.data.held_out import held_out_samples, training_and_validation
+from kdn.data.labels import (
+    Labels,
+    PointLabels,
+    ScalarLabels,
+    labels_of,
+    labels_of_metadata,
+    sample_scalars,
 )
-from kdn.data.ibug import read_ibug
-from kdn.data.merl_rav import read_merl_rav
-from kdn.data.occluders import Occluded
-from kdn.data.pts import read_pts
 from kdn.data.sample import Sample, attribute_columns, read_image, tight_box
-from kdn.data.sources import SOURCES, load_samples, source_markup, source_place
-from kdn.data.splits import Selection, join_samples, picture_names, split_by_picture
-from kdn.data.synthetic import SyntheticFaces
-from kdn.data.synthetic_expressions import SyntheticExpressions
-from kdn.data.table import read_table
-from kdn.data.utkface import read_utkface
-from kdn.data.values import ValueDataset, sample_values, with_values
-from kdn.data.wflw import read_wflw
+from kdn.data.split import Selection, join_samples, picture_names, split_by_picture
+from kdn.data.synthetic.expressions import SyntheticExpressions
+from kdn.data.synthetic.faces import SyntheticFaces
 
 __all__ = [
-    "DISFA_UNITS",
-    "SOURCES",
     "Augmentation",
-    "CofwFaces",
     "CropDataset",
+    "Format",
     "Framing",
-    "Occluded",
+    "Labels",
+    "PointLabels",
     "Sample",
+    "ScalarLabels",
     "Selection",
     "SyntheticExpressions",
     "SyntheticFaces",
-    "ValueDataset",
     "attribute_columns",
     "augment_pixels",
     "augmented_crop",
@@ -56,32 +46,19 @@ __all__ = [
     "held_out_samples",
     "init_worker",
     "join_samples",
+    "labels_of",
+    "labels_of_metadata",
     "load_samples",
     "occluded",
     "picture_names",
-    "read_300wlp",
-    "read_aflw2000",
     "read_batches",
-    "read_coco",
-    "read_cofw",
-    "read_cofw68",
-    "read_disfa",
-    "read_dlib",
-    "read_fgnet",
-    "read_ibug",
     "read_image",
-    "read_merl_rav",
-    "read_pts",
-    "read_table",
-    "read_utkface",
-    "read_wflw",
-    "sample_values",
+    "sample_scalars",
+    "source_forms",
     "source_markup",
     "source_place",
     "split_by_picture",
     "tight_box",
     "training_and_validation",
-    "values_training_and_validation",
     "warp",
-    "with_values",
 ]

@@ -1,4 +1,4 @@
-"""The torch dataset: samples in, crops with landmarks out."""
+"""The torch dataset: samples in, crops with labels out."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from kdn.data.augment import (
 )
 from kdn.data.crop import warp
 from kdn.data.framing import Framing
+from kdn.data.labels import Labels
 from kdn.data.sample import Sample
 from kdn.grid import Affine
-from kdn.markup import Markup
 from kdn.recipe import AugmentRecipe, DataRecipe
 
 __all__ = ["CropDataset", "init_worker", "read_batches"]
@@ -38,20 +38,20 @@ class CropDataset(Dataset[dict[str, Tensor]]):
     in which items are asked for nor on how many workers ask. An item holds
 
     * `image`: `(3, height, width)`, **uint8** RGB; divide by 255 on the device;
-    * `landmarks`: `(landmarks, 2)`, float32, crop pixels, 0 where not valid; they may lie outside
-      the crop and stay valid then;
-    * `valid`: `(landmarks,)`, bool, True for what counts;
-    * `visible`: `(landmarks,)`, bool, False also under an occluder that was put in;
+    * `target`: `(labels, *event)`, float32, 0 where not valid: points in crop pixels, which may lie
+      outside the crop and stay valid then, or scalars in their unit;
+    * `valid`: `(labels,)`, bool, True for what counts;
+    * `visible`: `(labels,)`, bool, False also for points under an occluder that was put in;
     * `crop_to_image`: `(2, 3)`, float64, the matrix of the map to image pixels;
     * `index`: int64, of the sample.
 
-    A mirrored crop has its landmarks renumbered by `markup.flip`.
+    A flipped crop has its labels renumbered by `labels.flip`.
 
     Args:
         samples: What is cropped. A sequence that renders its samples renders each when it is
             asked for; rendered samples and decoded pictures are kept, the latest used longest, up
             to `data.cache_mib` in each process.
-        markup: What the landmarks are.
+        labels: What is learned of a sample.
         data: What crops show, their size, and that of the cache.
         augment: Limits of the variation; None shows each face as it is.
         seed: Seed of the variation.
@@ -64,7 +64,7 @@ class CropDataset(Dataset[dict[str, Tensor]]):
         self,
         samples: Sequence[Sample],
         *,
-        markup: Markup,
+        labels: Labels,
         data: DataRecipe,
         augment: AugmentRecipe | None,
         seed: int,
@@ -74,11 +74,11 @@ class CropDataset(Dataset[dict[str, Tensor]]):
         if seed < 0:
             raise ValueError(f"seed must be 0 or more, got {seed}")
         self.samples = samples
-        self.markup = markup
+        self.labels = labels
         self.framing = Framing.of_recipe(data)
         self.augment = augment
         self.seed = seed
-        self._flip = np.array(markup.flip)
+        self._flip = np.array(labels.flip)
         self._cache = _Cache(data.cache_mib * MIB)
         # In shared memory, so that workers that outlive an epoch learn of the next one.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
@@ -104,25 +104,22 @@ class CropDataset(Dataset[dict[str, Tensor]]):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         sample, image = self.load(index)
-        if len(sample.landmarks) != self.markup.landmarks:
-            raise ValueError(
-                f"{sample.id}: {len(sample.landmarks)} landmarks, but the mark-up "
-                f"{self.markup.name} has {self.markup.landmarks}"
-            )
-        size = {"height": self.framing.height, "width": self.framing.width}
+        values, valid = self.labels.target(sample)
         varied = self.augmentation(index)
         crop, crop_to_image = self.cropped(sample, image, varied)
-        landmarks = crop_to_image.inverse().points(torch.from_numpy(sample.landmarks)).numpy()
-        valid, visible = sample.valid, sample.visible
+        target = self.labels.mapped(torch.from_numpy(values), crop_to_image.inverse()).numpy()
+        visible = self.labels.visible(sample)
         if varied.flip:
-            landmarks, valid, visible = (x[self._flip] for x in (landmarks, valid, visible))
-        visible = visible & ~occluded(landmarks, varied, **size)
-        landmarks = np.where(valid[:, None], landmarks, 0.0).astype(np.float32)
+            target, valid, visible = (x[self._flip] for x in (target, valid, visible))
+        if self.labels.event:
+            size = {"height": self.framing.height, "width": self.framing.width}
+            visible = visible & ~occluded(target, varied, **size)
+        target = np.where(np.isnan(target), 0.0, target).astype(np.float32)
         return {
             "image": torch.from_numpy(crop).permute(2, 0, 1).contiguous(),
-            "landmarks": torch.from_numpy(landmarks),
+            "target": torch.from_numpy(target),
             "valid": torch.from_numpy(valid.copy()),
-            "visible": torch.from_numpy(visible),
+            "visible": torch.from_numpy(visible.copy()),
             "crop_to_image": crop_to_image.matrix,
             "index": torch.tensor(index),
         }

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float64, UInt8
 
-from kdn.images import image_size, read_image
+from kdn.data.images import image_size, read_image
 
-__all__ = ["Sample", "attribute_columns", "read_image", "tight_box"]
+__all__ = ["Box", "Sample", "attribute_columns", "iou", "read_image", "tight_box"]
 
 Box = tuple[float, float, float, float]
+"""`(x0, y0, x1, y1)`, in image pixels where nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,21 @@ def tight_box(
     points = landmarks[valid]
     (x0, y0), (x1, y1) = points.min(axis=0), points.max(axis=0)
     return float(x0), float(y0), float(x1), float(y1)
+
+
+def iou(first: Box, second: Box) -> float:
+    """Return the area that two boxes share over the area that they cover together, 0 to 1.
+
+    Convention: boxes are `(x0, y0, x1, y1)` in one frame, lengths `x1 − x0`; what has no area
+    overlaps nothing.
+    """
+    width = min(first[2], second[2]) - max(first[0], second[0])
+    height = min(first[3], second[3]) - max(first[1], second[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    shared = width * height
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (first, second)]
+    return shared / (sum(areas) - shared)
 
 
 def attribute_columns(

@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from kdn.calibration import Diagnosis, Part
-from kdn.calibration.curves import NOMINAL
+from kdn.evaluate.calibration import Diagnosis, Part
+from kdn.evaluate.calibration.curves import NOMINAL
 from kdn.figures.style import COLOURS, DASHES, MUTED, figure, panel
 
 __all__ = ["calibration_figure"]
@@ -23,7 +23,7 @@ def calibration_figure(diagnosis: Diagnosis) -> Figure:
     diagnosis has one. What the predictions do not have is said in its place.
 
     Args:
-        diagnosis: From `kdn.calibration.diagnose`.
+        diagnosis: From `kdn.evaluate.calibration.diagnose`.
     """
     new, axes = figure(2, 2, width=4.6, height=3.7)
     whole = diagnosis.parts[0]

@@ -8,9 +8,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
 
-from kdn.figures.style import MUTED, figure, legend, panel, styled
-from kdn.markup import markup_of_facts
-from kdn.metrics import (
+from kdn.data.markup import markup_of_facts
+from kdn.evaluate import (
     auc,
     ause,
     ced,
@@ -20,7 +19,8 @@ from kdn.metrics import (
     point_errors,
     sparsification,
 )
-from kdn.metrics.sparsification import REMOVED
+from kdn.evaluate.sparsification import REMOVED
+from kdn.figures.style import MUTED, figure, legend, panel, styled
 from kdn.predictions import Predictions
 
 _MOST = 4  # times the threshold: how far an axis reaches for a system that is far off
@@ -145,14 +145,14 @@ def pooled_errors(
     target, valid, length = _lengths(name, predictions, normaliser)
     used = valid & ~np.isnan(length)[:, None]
     image = np.nonzero(used)[0]
-    errors = point_errors(predictions.landmarks, target)[used] / length[image]
+    errors = point_errors(predictions.prediction, target)[used] / length[image]
     return predictions.uncertainty[used] / length[image], errors, image
 
 
 def _image_errors(name: str, predictions: Predictions, normaliser: str) -> np.ndarray:
     """Return the error of every image in percent, NaN where it does not count."""
     target, valid, length = _lengths(name, predictions, normaliser)
-    return image_errors(point_errors(predictions.landmarks, target), valid, length)
+    return image_errors(point_errors(predictions.prediction, target), valid, length)
 
 
 def _lengths(name: str, predictions: Predictions, normaliser: str | None) -> tuple:

@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
+from kdn.data.markup import FACE68
 from kdn.figures.panels import cells, check_window, mark, peak, picture, zoom
 from kdn.figures.style import INK, figure
-from kdn.markup import FACE68
 from kdn.predictions import Maps
 
 __all__ = ["LANDMARKS", "common_samples", "heatmap_figure"]

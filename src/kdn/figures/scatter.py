@@ -12,9 +12,9 @@ from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from kdn.evaluate import pearson, spearman
 from kdn.figures.curves import pooled_errors
 from kdn.figures.style import COLOURS, INK, figure, legend, panel
-from kdn.metrics import pearson, spearman
 from kdn.predictions import Predictions
 
 __all__ = ["uncertainty_figure"]

@@ -6,10 +6,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from kdn.evaluate.bootstrap import resample_counts
+from kdn.evaluate.rounded import central_coverage, pit_histogram
 from kdn.figures.style import COLOURS, DASHES, MUTED, figure, panel
-from kdn.metrics.bootstrap import resample_counts
-from kdn.metrics.rounded import central_coverage, pit_histogram
-from kdn.predictions.values import QUANTILES, ValuePredictions
+from kdn.predictions import QUANTILES, Predictions
 
 __all__ = ["values_figure"]
 
@@ -18,7 +18,7 @@ _NOMINAL = np.linspace(0.02, 0.98, 49)
 _GROUPS = 10
 
 
-def values_figure(predictions: ValuePredictions, *, bootstrap: int = 200, seed: int = 0) -> Figure:
+def values_figure(predictions: Predictions, *, bootstrap: int = 200, seed: int = 0) -> Figure:
     """Draw four panels: PIT, coverage, error against deviation, and intervals against labels.
 
     * The histogram of the probability integral transform, flat if densities are calibrated, with
@@ -38,7 +38,7 @@ def values_figure(predictions: ValuePredictions, *, bootstrap: int = 200, seed: 
     Raises:
         ValueError: If there are no labels or no columns of a density.
     """
-    for name in ("target", "cdf_low", "cdf_high", "deviation", "quantiles"):
+    for name in ("target", "cdf_low", "cdf_high", "uncertainty", "quantiles"):
         if getattr(predictions, name) is None:
             raise ValueError(f"predictions must have a column of {name} to be drawn, got none")
     new, axes = figure(2, 2, width=4.6, height=3.7)
@@ -53,15 +53,13 @@ def values_figure(predictions: ValuePredictions, *, bootstrap: int = 200, seed: 
     return new
 
 
-def _column(predictions: ValuePredictions, part: str, position: int) -> np.ndarray:
+def _column(predictions: Predictions, part: str, position: int) -> np.ndarray:
     """Return a field of one value, of the samples that have its label."""
     labelled = ~np.isnan(np.asarray(predictions.target)[:, position])
     return getattr(predictions, part)[labelled, position]
 
 
-def _pit(
-    axes: Axes, predictions: ValuePredictions, bootstrap: int, rng: np.random.Generator
-) -> None:
+def _pit(axes: Axes, predictions: Predictions, bootstrap: int, rng: np.random.Generator) -> None:
     """Draw the histogram of the PIT of the first value."""
     ends = _column(predictions, "cdf_low", 0), _column(predictions, "cdf_high", 0)
     shares = _BINS * pit_histogram(*ends, _BINS)[0]
@@ -80,7 +78,7 @@ def _pit(
     panel(axes, x="density's mass below the label", y="labels ÷ expected", title=title)
 
 
-def _coverage(axes: Axes, predictions: ValuePredictions) -> None:
+def _coverage(axes: Axes, predictions: Predictions) -> None:
     """Draw the share of labels in central intervals of 2 to 98 %."""
     axes.plot([0, 100], [0, 100], color=MUTED, lw=1)
     for position, name in enumerate(predictions.names):
@@ -91,12 +89,12 @@ def _coverage(axes: Axes, predictions: ValuePredictions) -> None:
     panel(axes, x="nominal mass of the interval, %", y="labels inside, %", title="Coverage")
 
 
-def _errors(axes: Axes, predictions: ValuePredictions) -> None:
+def _errors(axes: Axes, predictions: Predictions) -> None:
     """Draw the mean error of groups of samples against their mean deviation."""
     most = 0.0
     for position, name in enumerate(predictions.names):
         target, value, deviation = (
-            _column(predictions, part, position) for part in ("target", "value", "deviation")
+            _column(predictions, part, position) for part in ("target", "values", "uncertainty")
         )
         groups = np.array_split(np.argsort(deviation, kind="stable"), _GROUPS)
         groups = [group for group in groups if len(group)]
@@ -110,9 +108,9 @@ def _errors(axes: Axes, predictions: ValuePredictions) -> None:
     panel(axes, x="mean standard deviation", y="mean absolute error", title=title)
 
 
-def _intervals(axes: Axes, predictions: ValuePredictions, rng: np.random.Generator) -> None:
+def _intervals(axes: Axes, predictions: Predictions, rng: np.random.Generator) -> None:
     """Draw predictions with their 90 % intervals over the labels, of the first value."""
-    target, value = (_column(predictions, part, 0) for part in ("target", "value"))
+    target, value = (_column(predictions, part, 0) for part in ("target", "values"))
     ends = _column(predictions, "quantiles", 0)[:, [QUANTILES.index(q) for q in (0.05, 0.95)]]
     some = rng.permutation(len(target))[:400]
     axes.vlines(target[some], ends[some, 0], ends[some, 1], color=COLOURS[5], lw=0.6, alpha=0.5)

@@ -1,24 +1,24 @@
-"""Labels for predictions that come without: which prediction is of which labelled face."""
+"""Targets for predictions that come without: which prediction is of which labelled face."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64
 
+from kdn.data.markup import FACE68, Markup
 from kdn.data.sample import Sample
-from kdn.markup import FACE68, Markup
 from kdn.predictions.record import Predictions
 
-__all__ = ["Labels", "add_labels", "match_names", "offset_note"]
+__all__ = ["Targets", "add_labels", "match_names", "offset_note"]
 
 
 @dataclass(frozen=True)
-class Labels:
+class Targets:
     """The labels of faces, without their pictures.
 
     Convention: image pixels with integer pixel centres, points are `(x, y)`.
@@ -40,7 +40,7 @@ class Labels:
     visible: Bool[np.ndarray, "n L"]
 
     @classmethod
-    def of_samples(cls, samples: Sequence[Sample], markup: Markup = FACE68) -> Labels:
+    def of_samples(cls, samples: Sequence[Sample], markup: Markup = FACE68) -> Targets:
         """Return the labels of samples, each of which is looked at once."""
         kept = []
         for sample in samples:
@@ -129,7 +129,7 @@ def _shared(one: tuple[str, ...], other: tuple[str, ...]) -> int:
 
 
 def add_labels(
-    predictions: Predictions, labels: Labels, *, places: Sequence[str], problems: list[str]
+    predictions: Predictions, labels: Targets, *, places: Sequence[str], problems: list[str]
 ) -> Predictions:
     """Return predictions with labels, faces in the order of the labels, other columns kept.
 
@@ -151,7 +151,7 @@ def add_labels(
             f"predictions must have {labels.target.shape[1]} landmarks as the labels have, "
             f"got {predictions.count}"
         )
-    finite = np.asarray(np.isfinite(predictions.landmarks).all(axis=(1, 2)))
+    finite = np.asarray(np.isfinite(predictions.prediction).all(axis=(1, 2)))
     problems += [
         f"{places[row]}: landmarks must be finite" for row in np.flatnonzero(~finite).tolist()
     ]
@@ -165,12 +165,11 @@ def add_labels(
     rows, faces = np.array(pairs, np.int64).T
     chosen = predictions.take(usable[rows])
     path = tuple(labels.paths[face] for face in faces) if chosen.path is None else chosen.path
-    return replace(
-        chosen,
+    return chosen.with_labels(
+        labels.target[faces],
         id=tuple(labels.ids[face] for face in faces),
         path=path,
         bbox=labels.bbox[faces] if chosen.bbox is None else chosen.bbox,
-        target=labels.target[faces],
         valid=labels.valid[faces],
         visible=labels.visible[faces],
         metadata={"markup": FACE68.name, **chosen.metadata},

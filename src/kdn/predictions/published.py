@@ -6,19 +6,18 @@ coordinates is left out, with a line that names it.
 
 from __future__ import annotations
 
-import csv
-import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
 
-from kdn.coordinates import as_coordinate
-from kdn.data.ibug import read_pts
-from kdn.markup import FACE68, Markup
+from kdn.data.formats.pts import read_pts
+from kdn.data.markup import FACE68, Markup
+from kdn.data.numbers import as_coordinate
+from kdn.data.tables import Pairs, Row, csv_table, json_content, json_rows, named_rows
 from kdn.predictions.record import Predictions
 
 __all__ = ["read_published"]
@@ -28,8 +27,7 @@ _FIRST_PIXELS = (0.0, 0.5, 1.0)
 _NAMES = ("id", "path", "image", "file")
 _COORDINATE = re.compile(r"[xy]\d+")
 
-# What one entry calls its face, where it stands (for messages), and its coordinates as written.
-_Entry = tuple[str, str, Sequence[Any]]
+Rows = Iterator[tuple[str, Row]]
 
 
 def read_published(
@@ -74,10 +72,11 @@ def read_published(
     if path.is_dir():
         faces = _pts_faces(path, markup, 1.0 if first_pixel is None else first_pixel, found)
     else:
-        read = {".csv": _csv_entries, ".json": _json_entries}.get(path.suffix.lower())
-        if read is None:
+        kind = path.suffix.lower()
+        if kind not in (".csv", ".json"):
             raise ValueError(f"{path}: must be a .csv or .json file or a folder of .pts files")
-        faces = _numbered(read(path, markup, found), markup, first_pixel or 0.0, found)
+        rows = _csv_rows(path, markup) if kind == ".csv" else _json_rows(path)
+        faces = _numbered(rows, markup, first_pixel or 0.0, found)
     names, places, points = [], [], []
     for name, place, landmarks in faces:
         names.append(name)
@@ -114,12 +113,12 @@ def _pts_faces(
 
 
 def _numbered(
-    entries: Iterator[_Entry], markup: Markup, first_pixel: float, problems: list[str]
+    rows: Rows, markup: Markup, first_pixel: float, problems: list[str]
 ) -> Iterator[_Face]:
-    """Yield the entries whose coordinates are as many finite numbers as the mark-up has."""
-    for name, place, values in entries:
+    """Yield the rows whose coordinates are as many finite numbers as the mark-up has."""
+    for name, place, cells in named_rows(rows, _NAMES, problems):
         try:
-            numbers = [as_coordinate(value) for value in values]
+            numbers = [as_coordinate(value) for value in _values(cells, markup)]
             if len(numbers) != 2 * markup.landmarks:
                 raise ValueError(
                     f"{len(numbers)} coordinates, but the mark-up has {markup.landmarks} "
@@ -131,101 +130,60 @@ def _numbered(
         yield name, place, np.array(numbers, np.float64).reshape(-1, 2) - first_pixel
 
 
-def _csv_entries(path: Path, markup: Markup, problems: list[str]) -> Iterator[_Entry]:
-    """Yield the rows of a CSV file."""
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            lines = csv.reader(file)
-            header = [name.strip().casefold() for name in next(lines, [])]
-            name_at, points_at = _columns(path, header, markup)
-            for cells in lines:
-                place = f"{path}:{lines.line_num}"
-                if not any(cell.strip() for cell in cells):
-                    continue
-                if len(cells) != len(header):
-                    problems.append(f"{place}: {len(cells)} cells, the header has {len(header)}")
-                elif not cells[name_at].strip():
-                    problems.append(f"{place}: column {header[name_at]!r} is empty")
-                else:
-                    yield cells[name_at].strip(), place, [cells[at] for at in points_at]
-    except (csv.Error, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a CSV file in UTF-8 ({error})") from error
-
-
-def _columns(path: Path, header: list[str], markup: Markup) -> tuple[int, list[int]]:
-    """Return where the name is, and where the coordinates are, in their order."""
-    wanted = [f"{axis}{i}" for i in range(markup.landmarks) for axis in "xy"]
-    there = [name for name in header if _COORDINATE.fullmatch(name)]
-    name = next((name for name in _NAMES if name in header), None)
-    if name is None:
+def _csv_rows(path: Path, markup: Markup) -> Rows:
+    """Return the rows of a CSV file, whose header has the landmarks of a mark-up."""
+    header, rows = csv_table(path, casefold=True)
+    wanted = _columns(markup)
+    coordinates = [name for name in header if _COORDINATE.fullmatch(name)]
+    if not set(_NAMES) & set(header):
         raise ValueError(f"{path}:1: the header must have a column id, path, image or file")
-    for column in (name, *there):
+    for column in (*_NAMES, *coordinates):
         if header.count(column) > 1:
             raise ValueError(f"{path}:1: column {column!r} is there {header.count(column)} times")
-    if set(there) != set(wanted):
-        missing = [column for column in wanted if column not in there]
-        more = [column for column in there if column not in wanted]
+    if set(coordinates) != set(wanted):
+        missing = [column for column in wanted if column not in coordinates]
+        more = [column for column in coordinates if column not in wanted]
         what = f"{missing[0]!r} is missing" if missing else f"{more[0]!r} is one too many"
         raise ValueError(
             f"{path}:1: the header must have x0, y0 … y{markup.landmarks - 1} "
             f"({markup.landmarks} landmarks counted from 0), {what}"
         )
-    return header.index(name), [header.index(column) for column in wanted]
+    return rows
 
 
-def _json_entries(path: Path, markup: Markup, problems: list[str]) -> Iterator[_Entry]:
-    """Yield the entries of a JSON file."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-        # Pairs, since a dictionary would silently keep the last of two entries of one name.
-        content = json.loads(text, object_pairs_hook=_Pairs)
-    except (UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not a JSON file in UTF-8 ({error})") from error
-    if isinstance(content, _Pairs):
-        named = [(name, f"{path}: entry {name!r}", points) for name, points in content]
-    elif isinstance(content, list):
-        named = list(_listed(path, content, problems))
-    else:
-        raise ValueError(f"{path}: must be an object of names and points, or a list of objects")
-    for name, place, points in named:
-        try:
-            yield name, place, _flat(points)
-        except ValueError as error:
-            problems.append(f"{place}: {error}")
+def _json_rows(path: Path) -> Rows:
+    """Return the rows of a JSON file."""
+    content = json_content(path, pairs=True)
+    if isinstance(content, Pairs):
+        return (
+            (f"{path}: entry {name!r}", {"id": name, "landmarks": points})
+            for name, points in content
+        )
+    if isinstance(content, list):
+        return json_rows(path, content)
+    raise ValueError(f"{path}: must be an object of names and points, or a list of objects")
 
 
-class _Pairs(list):
-    """A JSON object as its pairs of name and value, in the order of the file."""
+def _columns(markup: Markup) -> list[str]:
+    return [f"{axis}{index}" for index in range(markup.landmarks) for axis in "xy"]
 
 
-def _listed(path: Path, content: list[Any], problems: list[str]) -> Iterator[tuple[str, str, Any]]:
-    """Yield name, place and points of the objects of a list, counted from 0."""
-    for index, entry in enumerate(content):
-        place = f"{path}: entry {index}"
-        if not isinstance(entry, _Pairs):
-            problems.append(f"{place}: must be an object with 'id' and 'landmarks'")
-            continue
-        keys = [key for key, _ in entry]
-        known = dict(entry)
-        called = next((key for key in _NAMES if key in known), None)
-        name = known.get(called)
-        if not isinstance(name, str) or not name.strip():
-            problems.append(f"{place}: 'id' (or path, image, file) must be a face's name")
-        elif "landmarks" not in known:
-            problems.append(f"{place} ({name!r}): 'landmarks' is missing")
-        elif keys.count("landmarks") > 1 or keys.count(called) > 1:
-            problems.append(f"{place} ({name!r}): 'landmarks' or the name stand there twice")
-        else:
-            yield name.strip(), f"{place} ({name!r})", known["landmarks"]
+def _values(cells: Mapping[str, Any], markup: Markup) -> list[Any]:
+    """Return `x0, y0, x1, y1, …` of a row, which has columns of that name or `landmarks`."""
+    if "landmarks" in cells:
+        return _flat(cells["landmarks"])
+    if "x0" not in cells:
+        raise ValueError("'landmarks' is missing")
+    return [cells.get(column) for column in _columns(markup)]
 
 
 def _flat(points: Any) -> list[Any]:
     """Return `x0, y0, x1, y1, …` from that or from pairs."""
-    if not isinstance(points, list) or isinstance(points, _Pairs):
+    if not isinstance(points, list) or isinstance(points, Pairs):
         raise ValueError("landmarks must be a list of [x, y]")
     if not any(isinstance(point, list) for point in points):
         return points
     for index, point in enumerate(points):
-        if not isinstance(point, list) or isinstance(point, _Pairs) or len(point) != 2:
+        if not isinstance(point, list) or isinstance(point, Pairs) or len(point) != 2:
             raise ValueError(f"landmark {index} must be [x, y]")
     return [value for point in points for value in point]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from kdn.metrics import interval
+from kdn.evaluate import interval
 from kdn.study.scoring import Scores
 
 __all__ = ["Summary", "difference", "summarise"]

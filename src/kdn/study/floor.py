@@ -11,8 +11,8 @@ from torch import Tensor
 
 from kdn.data import Framing, Sample
 from kdn.density import DECODERS, KernelDensity, decode
+from kdn.evaluate import image_errors, normalisers
 from kdn.grid import Grid
-from kdn.metrics import image_errors, normalisers
 
 __all__ = ["cell_share", "decode_floor", "perfect_density"]
 

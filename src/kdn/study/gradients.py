@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from kdn.checkpoint import load_model
 from kdn.data import CropDataset, Sample
-from kdn.model import LandmarkModel, build_model
+from kdn.models.checkpoint import load_model
+from kdn.models.model import Model, build_model
 from kdn.recipe import Recipe
 from kdn.train import kept_path
 
@@ -22,7 +22,7 @@ KEPT_EPOCH = 1
 """The epoch, from 1, whose checkpoint is kept for the figure."""
 
 
-def gradient_stages(folder: Path, recipe: Recipe) -> dict[str, LandmarkModel]:
+def gradient_stages(folder: Path, recipe: Recipe) -> dict[str, Model]:
     """Return the model of a run before training, early in it if kept, and at its end."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.optimise.seed)
@@ -35,7 +35,7 @@ def gradient_stages(folder: Path, recipe: Recipe) -> dict[str, LandmarkModel]:
 
 
 def loss_gradient(
-    model: LandmarkModel, crop: Tensor, points: Float[Tensor, "landmarks 2"]
+    model: Model, crop: Tensor, points: Float[Tensor, "landmarks 2"]
 ) -> Float[np.ndarray, "landmarks rows columns"]:
     """Return `∂L/∂f = p − r` of one crop: per landmark, over the cells of its map.
 
@@ -54,9 +54,9 @@ def loss_gradient(
     return gradient[0].double().numpy()
 
 
-def crop_of(model: LandmarkModel, samples: Sequence[Sample], name: str) -> tuple[Tensor, Tensor]:
+def crop_of(model: Model, samples: Sequence[Sample], name: str) -> tuple[Tensor, Tensor]:
     """Return the crop of one of the samples and its landmarks in crop pixels."""
     chosen = [sample for sample in samples if sample.id == name]
     data = model.recipe.data
-    item = CropDataset(chosen, markup=model.markup, data=data, augment=None, seed=0)[0]
-    return item["image"], item["landmarks"]
+    item = CropDataset(chosen, labels=model.labels, data=data, augment=None, seed=0)[0]
+    return item["image"], item["target"]

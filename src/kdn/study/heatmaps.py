@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Bool, Float
 
-from kdn.markup import Markup
-from kdn.metrics import (
+from kdn.data.markup import Markup
+from kdn.evaluate import (
     auroc,
     axis_angle,
     contour_tangents,
@@ -17,8 +17,8 @@ from kdn.metrics import (
     interval,
     resample_counts,
 )
-from kdn.metrics.bootstrap import resampled_mean
-from kdn.metrics.ranking import auroc_resampled
+from kdn.evaluate.bootstrap import resampled_mean
+from kdn.evaluate.ranking import auroc_resampled
 from kdn.predictions import Maps, Predictions, core_covariances
 from kdn.study.plan import METHODS
 from kdn.study.table import Table, number
@@ -190,7 +190,7 @@ def seen_faces(given: Predictions, landmarks: Sequence[int], count: int) -> list
     if given.valid is None or given.visible is None or given.target is None:
         return list(given.id[:count])
     seen = (given.valid & given.visible)[:, list(landmarks)].all(axis=1)
-    errors = np.linalg.norm(given.landmarks - given.target, axis=-1)
+    errors = np.linalg.norm(given.prediction - given.target, axis=-1)
     errors = np.where(given.valid, errors, 0).sum(axis=1) / np.maximum(given.valid.sum(axis=1), 1)
     rows = np.flatnonzero(seen) if seen.any() else np.arange(len(given))
     order = np.argsort(np.abs(errors[rows] - np.median(errors[rows])), kind="stable")

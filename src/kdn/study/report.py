@@ -11,7 +11,7 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 
-from kdn.files import replacing
+from kdn.data.paths import replacing
 
 __all__ = ["Picture", "write_report"]
 

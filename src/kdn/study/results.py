@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kdn.data import Selection
-from kdn.markup import Markup, markup_named
+from kdn.data.markup import Markup, markup_named
 from kdn.predictions import Maps, Predictions
 from kdn.study.plan import METHODS, Plan, Run
 from kdn.study.scoring import Scores, maps_of, predict_run, score_run

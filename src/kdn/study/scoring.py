@@ -10,12 +10,12 @@ import torch
 from jaxtyping import Float
 from safetensors.numpy import load_file, save_file
 
-from kdn.checkpoint import load_model
 from kdn.data import Sample, Selection, join_samples, load_samples
-from kdn.evaluate import evaluate
-from kdn.files import replacing
-from kdn.markup import Markup, markup_of_facts
-from kdn.predict import predict
+from kdn.data.markup import Markup, markup_of_facts
+from kdn.data.paths import replacing
+from kdn.evaluate.landmarks import evaluate
+from kdn.models.checkpoint import load_model
+from kdn.predict.columns import predict
 from kdn.predictions import (
     Maps,
     Predictions,
@@ -49,7 +49,7 @@ def predict_run(folder: Path, sources: Sequence[str], *, accelerator: str = "aut
             return known
     model, facts = load_model(folder / "best.safetensors")
     model.to(_device(accelerator))
-    samples = samples_of(sources, model.markup)
+    samples = samples_of(sources, model.labels.markup)
     checkpoint = (folder / "best.safetensors").as_posix()
     metadata = {"checkpoint": checkpoint, "epoch": facts.get("epoch")}
     made, _ = predict(model, samples, metadata=metadata)

@@ -17,7 +17,7 @@ from kdn.figures import (
     uncertainty_figure,
 )
 from kdn.grid import Grid
-from kdn.networks import FAN
+from kdn.models.networks.fan import FAN
 from kdn.study.facts import environment
 from kdn.study.floor import cell_share, decode_floor
 from kdn.study.gradients import crop_of, gradient_stages, loss_gradient

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from kdn.data import Selection
-from kdn.markup import markup_named
+from kdn.data.markup import markup_named
 from kdn.study.gradients import KEPT_EPOCH
 from kdn.study.plan import REFERENCE, Run
 from kdn.study.report import write_report

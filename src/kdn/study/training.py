@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from kdn.files import replacing
+from kdn.data.paths import replacing
 from kdn.study.facts import cores, environment
 from kdn.study.plan import Run
 from kdn.study.scoring import predict_run, score_run

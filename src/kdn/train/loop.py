@@ -6,7 +6,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,17 +18,16 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer, RMSprop
 from torch.utils.data import DataLoader
 
-from kdn.checkpoint import read_state, save_model, write_state
-from kdn.data import CropDataset, init_worker
-from kdn.files import replacing
-from kdn.model import load_initial_weights
-from kdn.picture_model import PictureModel
+from kdn.data import CropDataset, init_worker, training_and_validation
+from kdn.data.paths import replacing
+from kdn.models.checkpoint import read_state, save_model, write_state
+from kdn.models.model import Model, build_model, load_initial_weights
 from kdn.recipe import Recipe
 from kdn.train.average import update_average
 from kdn.train.report import Report
 from kdn.train.schedule import EpochBatches, rate_at
 from kdn.train.state import capture_state, restore_state
-from kdn.train.task import Task, task_of
+from kdn.train.validate import SCORES, validate
 
 __all__ = ["NonFiniteLossError", "kept_path", "train"]
 
@@ -55,7 +54,7 @@ def train(
 ) -> Path:
     """Train a model and return the path of its best checkpoint.
 
-    The folder gets `best.safetensors` (least validation NME; of values least CRPS),
+    The folder gets `best.safetensors` (least validation NME; of scalars least CRPS),
     `last.safetensors`, `state.safetensors` (everything that a resumed run starts from),
     `recipe.json` and `log.csv`. All are written in one move each, the state last, so that a run
     that is killed at any moment resumes from the end of an epoch; on a CPU with as many threads it
@@ -95,7 +94,7 @@ def train(
     show = Report(
         out,
         steps=recipe.optimise.epochs * steps,
-        scores=run.task.scores,
+        scores={name: form for name, (_, form) in run.scores.items()},
         done=len(history) * steps,
         quiet=quiet or not fabric.is_global_zero,
     )
@@ -106,9 +105,8 @@ def train(
                 loss, rate = _one_epoch(run, epoch, show)
             _require_finite(run, epoch)
             if fabric.is_global_zero:
-                scores = run.task.validate(run.result, run.valid, fabric.device)
                 row = {"epoch": epoch + 1, "rate": rate, "loss": loss}
-                row |= dict(zip(run.task.scores, scores, strict=True))
+                row |= validate(run.result, run.valid, fabric.device)
                 row["seconds"] = time.monotonic() - started
                 history.append(row)
                 if epoch + 1 in keep:
@@ -149,10 +147,9 @@ class _Run:
     """What one training run is made of."""
 
     recipe: Recipe
-    task: Task
     fabric: Fabric
-    model: PictureModel
-    average: PictureModel | None
+    model: Model
+    average: Model | None
     step: nn.Module
     optimiser: Optimizer
     batches: EpochBatches
@@ -161,26 +158,31 @@ class _Run:
     valid: DataLoader
 
     @property
-    def result(self) -> PictureModel:
+    def result(self) -> Model:
         """The model that is validated and saved: the averaged one if there is one."""
         return self.model if self.average is None else self.average
+
+    @property
+    def scores(self) -> Mapping[str, Any]:
+        """Validation scores, the one that decides first."""
+        return SCORES[self.model.labels.kind]
 
 
 class _Step(nn.Module):
     """Crops and labels to the loss: in one module, so that every kind of wrapper sees it all."""
 
-    def __init__(self, model: PictureModel):
+    def __init__(self, model: Model):
         super().__init__()
         self.model = model
 
-    def forward(self, crops: Tensor, points: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the loss (landmarks summed, samples averaged), and the last stack's mean loss."""
+    def forward(self, crops: Tensor, target: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss (labels summed, samples averaged), and the last stack's mean loss."""
         head = self.model.head
         total = crops.new_zeros((), dtype=torch.float32)
         mean = total
         for outputs in self.model(crops):
-            counts = valid & head.covers(outputs, points)
-            loss = head.loss(outputs, points)
+            counts = valid & head.covers(outputs, target)
+            loss = head.loss(outputs, target)
             loss = torch.where(counts, loss, torch.zeros_like(loss))
             total = total + loss.sum() / len(crops)
             mean = loss.detach().sum() / counts.sum().clamp(min=1)
@@ -189,10 +191,14 @@ class _Step(nn.Module):
 
 def _set_up(recipe: Recipe, fabric: Fabric) -> _Run:
     """Return a run with fresh weights and everything it needs."""
-    task = task_of(recipe)
-    train_samples, valid_samples = task.samples()
     seed = recipe.optimise.seed
-    dataset = task.dataset(train_samples, recipe.augment)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = build_model(recipe)
+    labels, data = model.labels, recipe.data
+    train_samples, valid_samples = training_and_validation(data, labels)
+    crops: dict[str, Any] = {"labels": labels, "data": data, "seed": seed}
+    dataset = CropDataset(train_samples, augment=recipe.augment, **crops)
     batches = EpochBatches(
         len(dataset),
         batch=recipe.optimise.batch,
@@ -207,23 +213,18 @@ def _set_up(recipe: Recipe, fabric: Fabric) -> _Run:
         "pin_memory": fabric.device.type == "cuda",
     }
     loader = DataLoader(dataset, batch_sampler=batches, generator=torch.Generator(), **workers)
-    held_out = task.dataset(valid_samples, None) if len(valid_samples) else []
+    held_out = CropDataset(valid_samples, augment=None, **crops) if len(valid_samples) else []
     valid = DataLoader(held_out, batch_size=32, generator=torch.Generator())  # type: ignore[arg-type]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = task.model()
     if recipe.network.weights is not None:
         load_initial_weights(model, Path(recipe.network.weights))
     average = copy.deepcopy(model) if recipe.optimise.average > 0 else None
     step, optimiser = fabric.setup(_Step(model), _optimiser(recipe, model))
     if average is not None:
         average.to(fabric.device).requires_grad_(False)
-    return _Run(
-        recipe, task, fabric, model, average, step, optimiser, batches, loader, dataset, valid
-    )
+    return _Run(recipe, fabric, model, average, step, optimiser, batches, loader, dataset, valid)
 
 
-def _optimiser(recipe: Recipe, model: PictureModel) -> Optimizer:
+def _optimiser(recipe: Recipe, model: Model) -> Optimizer:
     parameters = [p for p in model.parameters() if p.requires_grad]
     kind = {"rmsprop": RMSprop, "adamw": AdamW}[recipe.optimise.optimiser]
     decay = recipe.optimise.weight_decay
@@ -240,7 +241,7 @@ def _seeded(seed: int, epoch: int, fabric: Fabric) -> Iterator[None]:
 
 
 def _one_epoch(run: _Run, epoch: int, show: Report) -> tuple[float, float]:
-    """Train for one epoch; return the mean loss per landmark and the last learning rate."""
+    """Train for one epoch; return the mean loss per label and the last learning rate."""
     run.model.train()
     run.batches.epoch = epoch
     run.dataset.set_epoch(epoch)
@@ -278,13 +279,13 @@ def _require_finite(run: _Run, epoch: int) -> None:
 
 
 def _one_step(run: _Run, batch: dict[str, Tensor], rate: float, step: int) -> Tensor:
-    """Take one optimiser step and return the loss per landmark of the last stack."""
+    """Take one optimiser step and return the loss per label of the last stack."""
     device = run.fabric.device
     for group in run.optimiser.param_groups:
         group["lr"] = rate
-    inputs = ("image", run.task.target, "valid")
-    crops, points, valid = (batch[k].to(device, non_blocking=True) for k in inputs)
-    loss, mean = run.step(crops, points, valid)
+    inputs = ("image", "target", "valid")
+    crops, target, valid = (batch[k].to(device, non_blocking=True) for k in inputs)
+    loss, mean = run.step(crops, target, valid)
     run.fabric.backward(loss)
     if run.recipe.optimise.clip > 0:
         # A gradient that is not finite shows in the next loss, or in the weights after the epoch.
@@ -305,8 +306,8 @@ def _one_step(run: _Run, batch: dict[str, Tensor], rate: float, step: int) -> Te
 def _save(run: _Run, out: Path, history: list[dict[str, Any]]) -> None:
     """Write the checkpoints of an epoch, the state last."""
     row = history[-1]
-    decides = run.task.scores[0]
-    facts = {name: row[name] for name in ("epoch", *run.task.scores)}
+    decides = next(iter(run.scores))
+    facts = {name: row[name] for name in ("epoch", *run.scores)}
     earlier = [r[decides] for r in history[:-1] if math.isfinite(r[decides])]
     if not math.isfinite(row[decides]) or row[decides] <= min(earlier, default=math.inf):
         save_model(out / "best.safetensors", run.result, facts)

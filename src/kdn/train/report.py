@@ -5,24 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from tqdm import tqdm
 
-from kdn.files import replacing
+from kdn.data.paths import replacing
 
 __all__ = ["Report"]
-
-_SAID = {
-    "valid_nme": "NME {:6.3f} %",
-    "valid_nll": "NLL {:7.3f}",
-    "valid_crps": "CRPS {:6.3f}",
-    "valid_mae": "MAE {:6.3f}",
-}
-"""How a validation score is said."""
 
 
 class Report:
@@ -34,15 +26,16 @@ class Report:
     Args:
         out: Folder of the run.
         steps: Steps of the whole run.
-        scores: Names of the validation scores, the one that decides first.
+        scores: How validation scores are printed, by name, the one that decides first.
         done: Steps done before.
         quiet: Write to files only.
     """
 
     def __init__(
-        self, out: Path, *, steps: int, scores: Sequence[str], done: int, quiet: bool = False
+        self, out: Path, *, steps: int, scores: Mapping[str, str], done: int, quiet: bool = False
     ):
-        self.scores = tuple(scores)
+        self.scores = dict(scores)
+        self.decides = next(iter(scores))
         self.path = out / "log.csv"
         self.quiet = quiet
         self.best = math.nan
@@ -65,9 +58,9 @@ class Report:
             self.board.close()
 
     def step(self, loss: float) -> None:
-        """Count one step with its loss per landmark."""
-        said = " ".join(_SAID[self.scores[0]].format(self.best).split())
-        best = f", best {said}" if math.isfinite(self.best) else ""
+        """Count one step with its loss per label."""
+        score = " ".join(self.scores[self.decides].format(self.best).split())
+        best = f", best {score}" if math.isfinite(self.best) else ""
         self.bar.set_postfix_str(f"loss {loss:.3f}{best}", refresh=False)
         self.bar.update()
 
@@ -76,20 +69,20 @@ class Report:
         columns = ("epoch", "rate", "loss", *self.scores, "seconds")
         _write_csv(self.path, columns, history)
         row = history[-1]
-        self.best = min((r[self.scores[0]] for r in history), default=math.nan)
+        self.best = min((r[self.decides] for r in history), default=math.nan)
         if self.board is not None:
             for name in columns[1:]:
                 self.board.add_scalar(name, row[name], row["epoch"])
         if not self.quiet:
-            self.bar.write(f"{_said(row, self.scores)}  {row['seconds']:.0f} s")
+            self.bar.write(f"{self._line(row)}  {row['seconds']:.0f} s")
 
-
-def _said(row: dict[str, Any], scores: Sequence[str]) -> str:
-    """Return the scores of an epoch on one line, without those that there are not."""
-    text = f"epoch {row['epoch']:3d}  loss {row['loss']:8.4f}"
-    if math.isnan(row[scores[0]]):
-        return text
-    return f"{text}  valid {'  '.join(_SAID[name].format(row[name]) for name in scores)}"
+    def _line(self, row: dict[str, Any]) -> str:
+        """Return the scores of an epoch on one line, without those that there are not."""
+        text = f"epoch {row['epoch']:3d}  loss {row['loss']:8.4f}"
+        if math.isnan(row[self.decides]):
+            return text
+        scores = (form.format(row[name]) for name, form in self.scores.items())
+        return f"{text}  valid {'  '.join(scores)}"
 
 
 def _write_csv(path: Path, columns: Sequence[str], history: list[dict[str, Any]]) -> None:

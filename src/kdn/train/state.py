@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from kdn.checkpoint import TrainingState
+from kdn.models.checkpoint import TrainingState
 
 __all__ = ["capture_state", "restore_state"]
 

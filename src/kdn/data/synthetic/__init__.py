@@ -1,0 +1,3 @@
+"""Drawn faces, shapes and expressions with exact labels."""
+
+__all__: list[str] = []

@@ -1,7 +1,0 @@
-"""Faces and their uncertainty drawn over the picture they were found in."""
-
-from kdn.overlay.faces import PARTS, draw_faces
-from kdn.overlay.heat import heat_of
-from kdn.overlay.shapes import ellipse, ellipse_radius, face_size, unsure
-
-__all__ = ["PARTS", "draw_faces", "ellipse", "ellipse_radius", "face_size", "heat_of", "unsure"]
