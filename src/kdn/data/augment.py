@@ -142,11 +142,11 @@ def augment_pixels(
         crop = cv2.GaussianBlur(crop, (0, 0), augmentation.blur)  # type: ignore[assignment]
     if augmentation.occluder is not None:
         rows, columns = _pixels(augmentation.occluder, height, width)
-        part = crop[rows, columns]
+        region = crop[rows, columns]
         if augmentation.colour is None:
-            part[...] = rng.integers(256, size=part.shape, dtype=np.uint8)
+            region[...] = rng.integers(256, size=region.shape, dtype=np.uint8)
         else:
-            part[...] = augmentation.colour
+            region[...] = augmentation.colour
     if augmentation.noise > 0:
         noise = rng.standard_normal(crop.shape, dtype=np.float32)
         noise *= np.float32(255 * augmentation.noise)

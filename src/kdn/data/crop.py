@@ -103,11 +103,11 @@ def _reduce(
     shown = crop_to_image.points(torch.tensor(corners, dtype=torch.float64))
     low = [max(0, math.floor(value) - block) for value in shown.amin(dim=0).tolist()]
     high = [math.ceil(value) + block for value in shown.amax(dim=0).tolist()]
-    part = image[low[1] : max(high[1], low[1]), low[0] : max(high[0], low[0])]
-    rows, columns = part.shape[0] // block, part.shape[1] // block
+    shown_pixels = image[low[1] : max(high[1], low[1]), low[0] : max(high[0], low[0])]
+    rows, columns = shown_pixels.shape[0] // block, shown_pixels.shape[1] // block
     if not rows or not columns:
         return image[:0, :0], Affine.identity()
-    whole = np.ascontiguousarray(part[: rows * block, : columns * block])
+    whole = np.ascontiguousarray(shown_pixels[: rows * block, : columns * block])
     reduced = cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA)
     blocks = Grid.of_heatmap(height=rows, width=columns, stride=block)
     offset = torch.tensor(blocks.origin, dtype=torch.float64) + torch.tensor(low).double()
