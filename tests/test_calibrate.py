@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils.data import default_collate
 
-from kdn.cli.main import main
+from kdn.cli import main
 from kdn.data import (
     CropDataset,
     PointLabels,
