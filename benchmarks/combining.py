@@ -21,8 +21,7 @@ import torch
 from tqdm import tqdm
 
 from kdn.data import Sample, join_samples, load_samples, split_by_picture
-from kdn.density import MixtureDensity, mixture, product
-from kdn.density.lattice import rows_of
+from kdn.density import MixtureDensity, log_pool, mixture
 from kdn.evaluate import interval, resample_counts
 from kdn.models.checkpoint import load_model
 from kdn.models.heads import flip_average
@@ -49,10 +48,9 @@ def combinations(scales: Sequence[float], flip: Sequence[int]) -> dict[str, Comb
         "one crop": lambda looks: looks[0],
         "mirrored crop, averaged (the default)": averaged,
         "mirrored crop, mixture": lambda looks: MixtureDensity(looks[:2], (0.5, 0.5)),
-        "mirrored crop, product, exponents ½": lambda looks: product(looks[:2]),
-        "mirrored crop, product, exponents 1": lambda looks: product(looks[:2], (1.0, 1.0)),
+        "mirrored crop, product": lambda looks: log_pool(looks[:2]),
         f"scales {words}, mixture": lambda looks: mixture(looks[::2]),
-        f"scales {words}, product": lambda looks: product(looks[::2]),
+        f"scales {words}, product": lambda looks: log_pool(looks[::2]),
         f"scales {words} and mirrored, mixture": lambda looks: mixture(looks),
     }
 
@@ -85,13 +83,11 @@ def measure(
                 mirror=[True],
                 apart=True,
             )
-            count = looks[0].density.batch_shape[-1]
             for row, sample in enumerate(some):
-                part = slice(row * count, (row + 1) * count)
-                own = [rows_of(look.density, part) for look in looks]
+                face = [look.density[row] for look in looks]
                 usual = View().crop_to_image(sample.bbox, model.recipe.data)
                 for name, way in ways.items():
-                    found[name].append(scores_of(way(own), sample, float(usual.log_abs_det())))
+                    found[name].append(scores_of(way(face), sample, float(usual.log_abs_det())))
                 bar.update()
     return {name: np.array(rows) for name, rows in found.items()}
 

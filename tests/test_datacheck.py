@@ -11,8 +11,7 @@ import pytest
 
 from kdn.cli import main
 from kdn.data import Sample, SyntheticFaces, crop_of_box, load_samples
-from kdn.data.check import check_data, contact_sheet, pose_of, roll_and_yaw
-from kdn.data.check.report import as_json, as_text
+from kdn.data.check import as_json, as_text, check_data, contact_sheet, pose_of, roll_and_yaw
 from kdn.data.convert import convert
 from kdn.data.images import read_image
 from kdn.data.markup import FACE5, FACE68, Markup, markup_of_count

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from kdn.data import read_image
-from kdn.data.images import BACKGROUND, as_rgb, image_size
+from kdn.data.images import BACKGROUND, as_rgb, image_size, write_image
 
 ROWS, COLUMNS = 40, 60
 
@@ -419,3 +419,17 @@ def test_a_pil_image_of_numbers(mode):
 def test_an_array_that_is_no_picture_is_refused(array, reason):
     with pytest.raises(ValueError, match=reason):
         as_rgb(array)
+
+
+# ---- writing
+
+
+def test_a_picture_is_written_in_the_format_of_its_ending(tmp_path, rgb):
+    write_image(tmp_path / "new" / "a.png", rgb)
+    np.testing.assert_array_equal(read_image(tmp_path / "new" / "a.png"), rgb)
+    write_image(tmp_path / "a.jpg", rgb)
+    assert (tmp_path / "a.jpg").read_bytes()[:2] == b"\xff\xd8"
+    assert np.abs(read_image(tmp_path / "a.jpg") - rgb.astype(int)).mean() < 5
+    with pytest.raises(ValueError, match=r"a\.odd: cannot be encoded as \.odd"):
+        write_image(tmp_path / "a.odd", rgb)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.jpg", "new"]

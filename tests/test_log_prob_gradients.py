@@ -15,7 +15,7 @@ from densities import (
     uniform,
 )
 from kdn.density import KernelDensity
-from kdn.density.adaptive import AdaptiveLogProb
+from kdn.density.loglik import AdaptiveLogProb
 from kdn.density.logspace import LogSpace
 from kdn.density.separable import Contraction
 
@@ -105,7 +105,8 @@ def test_second_derivatives_where_points_come_from_the_logits(form: str) -> None
 
 
 def test_many_points_are_taken_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kdn.density.logspace.BLOCK", 2 * 6 * 35)
+    for module in ("logspace", "loglik"):
+        monkeypatch.setattr(f"kdn.density.{module}.BLOCK", 2 * 6 * 35)
     for route in (LogSpace, AdaptiveLogProb):
         density = density_of("map", 2)
         grid = density.grid

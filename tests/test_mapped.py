@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from densities import BATCH, density_of, uniform
-from kdn.density import GaussianDensity, KernelDensity, MappedDensity
+from kdn.density import GaussianDensity, KernelDensity, MappedDensity, Uniform
 from kdn.grid import Affine, Grid
 from unchecked import load
 
@@ -55,7 +55,7 @@ def density(request: pytest.FixtureRequest) -> KernelDensity | GaussianDensity:
 def test_the_density_integrates_to_one(density: KernelDensity | GaussianDensity) -> None:
     """Over a lattice in the new frame that covers the density generously."""
     image = density.mapped(turned())
-    constant = isinstance(density, KernelDensity) and density.kernel == "uniform"
+    constant = isinstance(density, KernelDensity) and density.kernel == Uniform()
     reach = (5 if constant else 9) * image.variance.amax().sqrt().item()
     steps = (2 * torch.arange(600).double() + 1) / 600 - 1
     lattice = torch.cartesian_prod(steps, steps) * reach
@@ -137,7 +137,7 @@ def test_single_precision_and_autocast() -> None:
 
 
 def test_errors_name_the_argument() -> None:
-    own = load("kdn.density.mapped").MappedDensity
+    own = load("kdn.density.density").MappedDensity
     with pytest.raises(ValueError, match=r"density must be one of the plane, got .*\(3,\)"):
         own(density_of("map", 3), Affine.identity())
     affine = turned()

@@ -7,7 +7,7 @@ import pytest
 
 from kdn.data import SyntheticExpressions, SyntheticFaces, load_samples, picture_names
 from kdn.data.markup import FACE68, FACE98
-from kdn.data.synthetic.actions import ACTION_LANDMARKS, acted, draw_intensities
+from kdn.data.synthetic.expressions import ACTION_LANDMARKS, acted, draw_intensities
 from kdn.data.synthetic.shape import draw_rotation, draw_shape, project
 
 SMALL = (72, 96)

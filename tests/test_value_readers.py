@@ -11,8 +11,7 @@ from PIL import Image, ImageFile
 import kdn.data.images
 from kdn.cli import main
 from kdn.data import Sample, load_samples, picture_names, source_markup
-from kdn.data.check import check_data, contact_sheet
-from kdn.data.check.report import as_json, as_text
+from kdn.data.check import as_json, as_text, check_data, contact_sheet
 from kdn.data.convert import convert
 from kdn.data.formats.entries import labelled, read_entries
 from kdn.data.formats.table import read_table

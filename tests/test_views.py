@@ -14,7 +14,7 @@ import kdn
 from kdn.cli import main
 from kdn.data import PointLabels, SyntheticFaces, crop_of_box, warp
 from kdn.data.markup import FACE68
-from kdn.density import MappedDensity, MixtureDensity, ProductDensity
+from kdn.density import LogPool, MappedDensity, MixtureDensity
 from kdn.grid import Affine
 from kdn.models.checkpoint import save_model
 from kdn.models.heads import flip_average, turned_back
@@ -119,7 +119,7 @@ def test_a_face_of_several_views(model, combine):
     views = (1.0, 0.9, (1.1, 0.02, 0.0))
     landmarker = Landmarker(model, views=views, combine=combine, mirror=False)
     (face,) = landmarker(PICTURES[1], [BOXES[1]], again=False)
-    kind = {"mixture": MixtureDensity, "product": ProductDensity}[combine]
+    kind = {"mixture": MixtureDensity, "product": LogPool}[combine]
     assert isinstance(face.density, kind)
     alone = [
         Landmarker(model, views=[view], mirror=False)(PICTURES[1], [BOXES[1]], again=False)[0]
@@ -133,7 +133,7 @@ def test_a_face_of_several_views(model, combine):
         mean = np.mean([one.landmarks for one in alone], axis=0)
         np.testing.assert_allclose(face.landmarks, mean, atol=1e-2)
     else:
-        assert isinstance(face.density, ProductDensity)
+        assert isinstance(face.density, LogPool)
         total = face.density.log_normaliser.double()
         torch.testing.assert_close(found, each.mean(0) - total, rtol=0, atol=1e-3)
         assert (total <= 1e-3).all()  # by Hölder's inequality, with exponents that add up to 1
@@ -157,7 +157,7 @@ def test_a_single_look_is_what_it_was(model):
     (face,) = landmarker(PICTURES[0], [BOXES[0]], again=False)
     assert isinstance(face.density, MappedDensity)
     (mirrored,) = Landmarker(model, combine="product")(PICTURES[0], [BOXES[0]], again=False)
-    assert isinstance(mirrored.density, ProductDensity)  # of the crop and its mirror image
+    assert isinstance(mirrored.density, LogPool)  # of the crop and its mirror image
 
 
 @pytest.mark.parametrize("combine", ["mixture", "product"])

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from kdn.recipe import CropRule
+
+if TYPE_CHECKING:
+    from kdn.data.markup import Markup
 
 __all__ = ["check_data"]
 
@@ -39,8 +42,7 @@ def check_data(
     """
     from tqdm import tqdm
 
-    from kdn.data.check import check_data
-    from kdn.data.check.report import as_json, as_text
+    from kdn.data.check import as_json, as_text, check_data
     from kdn.data.markup import markup_named
     from kdn.data.paths import replacing
 
@@ -53,7 +55,7 @@ def check_data(
         with replacing(json_) as temporary:
             temporary.write_text(json.dumps(as_json(report), indent=2) + "\n", encoding="utf-8")
     if sheet is not None:
-        _draw(sources, markup, sheet, sheet_faces, crop)
+        _draw(sources, known, sheet, sheet_faces, crop)
     print(as_text(report))
     problems = [line for source in report.sources for line in source.problems]
     for problem in problems:
@@ -61,33 +63,25 @@ def check_data(
     return 1 if problems else 0
 
 
-def _draw(sources: list[str], markup: str | None, sheet: Path, count: int, crop: CropRule) -> None:
+def _draw(
+    sources: list[str], markup: Markup | None, sheet: Path, count: int, crop: CropRule
+) -> None:
     """Draw faces of each source below those of the one before."""
-    import cv2
     import numpy as np
 
     from kdn.data import load_samples, source_markup
     from kdn.data.check import contact_sheet
-    from kdn.data.markup import markup_named
-    from kdn.data.paths import replacing
+    from kdn.data.images import write_image
 
-    said: list[str] = []  # what cannot be used has been said already
-    parts = []
+    problems: list[str] = []  # which have been said already
+    sheets = []
     for source in sources:
-        samples = load_samples(
-            source, None if markup is None else markup_named(markup), problems=said
-        )
+        samples = load_samples(source, markup, problems=problems)
         if len(samples):
-            known = source_markup(source, samples) if markup is None else markup_named(markup)
-            parts.append(contact_sheet(samples, known, count=count, crop=crop, problems=said))
-    if not parts:
+            drawn = markup or source_markup(source, samples)
+            sheets.append(contact_sheet(samples, drawn, count=count, crop=crop, problems=problems))
+    if not sheets:
         raise ValueError(f"{sheet}: there is no face to draw")
-    width = max(part.shape[1] for part in parts)
-    whole = np.concatenate(
-        [np.pad(part, ((0, 8), (0, width - part.shape[1]), (0, 0))) for part in parts]
-    )
-    done, data = cv2.imencode(sheet.suffix.lower(), whole[..., ::-1])
-    if not done:
-        raise ValueError(f"{sheet}: the sheet cannot be encoded")
-    with replacing(sheet) as temporary:
-        temporary.write_bytes(data.tobytes())
+    width = max(drawn.shape[1] for drawn in sheets)
+    padded = [np.pad(drawn, ((0, 8), (0, width - drawn.shape[1]), (0, 0))) for drawn in sheets]
+    write_image(sheet, np.concatenate(padded))

@@ -15,7 +15,9 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 from PIL import Image
 
-__all__ = ["BACKGROUND", "PICTURE_SUFFIXES", "as_rgb", "image_size", "read_image"]
+from kdn.data.paths import replacing
+
+__all__ = ["BACKGROUND", "PICTURE_SUFFIXES", "as_rgb", "image_size", "read_image", "write_image"]
 
 BACKGROUND = 255
 """What shows through transparent parts of a picture: this value in all three colours, white."""
@@ -132,6 +134,20 @@ def image_size(path: Path) -> tuple[int, int]:
         bare = image.format == "PNG" and b"eXIf" not in path.read_bytes()
         turned = not bare and _orientation(image) >= 5
         return (width, height) if turned else (height, width)
+
+
+def write_image(path: Path, rgb: Rgb) -> None:
+    """Write a picture, whole or not at all, in the format of its ending; PNG loses nothing.
+
+    Raises:
+        ValueError: If there is no such format.
+    """
+    try:
+        data = cv2.imencode(path.suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))[1]
+    except cv2.error:
+        raise ValueError(f"{path}: cannot be encoded as {path.suffix}") from None
+    with replacing(path) as temporary:
+        temporary.write_bytes(data.tobytes())
 
 
 def _opened(file: Path | io.BytesIO) -> Image.Image | None:

@@ -3,27 +3,29 @@
 This layer needs torch alone, so that it can be used inside other people's training code.
 """
 
+from kdn.density.combine import LogPool, MixtureDensity, log_pool, mixture
 from kdn.density.decode import DECODERS, decode
-from kdn.density.discs import mass_within
-from kdn.density.distribution import KernelDensity
+from kdn.density.density import Density, MappedDensity
 from kdn.density.gaussian import GaussianDensity
-from kdn.density.heaviest import peak_mass
+from kdn.density.kernel_density import KernelDensity
+from kdn.density.kernels import Gaussian, Kernel, Uniform
 from kdn.density.laplace import LaplaceDensity
-from kdn.density.mapped import MappedDensity
-from kdn.density.mixture import MixtureDensity, mixture
-from kdn.density.product import ProductDensity, product
+from kdn.density.nodes import Nodes
 
 __all__ = [
     "DECODERS",
+    "Density",
+    "Gaussian",
     "GaussianDensity",
+    "Kernel",
     "KernelDensity",
     "LaplaceDensity",
+    "LogPool",
     "MappedDensity",
     "MixtureDensity",
-    "ProductDensity",
+    "Nodes",
+    "Uniform",
     "decode",
-    "mass_within",
+    "log_pool",
     "mixture",
-    "peak_mass",
-    "product",
 ]

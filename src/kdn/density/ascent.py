@@ -21,8 +21,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from kdn.density.kernels import Kernels
-from kdn.grid import Grid
+from kdn.density.kernels import Gaussian
+from kdn.density.maps import KernelList, KernelMaps
 
 __all__ = ["CellField", "Field", "KernelField", "Local", "Peaks", "climb"]
 
@@ -72,15 +72,11 @@ class CellField:
     Only a window of cells around each start is looked at, as a product over the axes.
     """
 
-    def __init__(
-        self,
-        logits: Float[Tensor, "maps *cells"],
-        bandwidth: Float[Tensor, " maps"],
-        grid: Grid,
-        maps: Int[Tensor, " starts"],
-    ):
-        self.logits, self.bandwidth = logits, bandwidth
-        self.grid, self.maps = grid, maps
+    def __init__(self, cells: KernelMaps, maps: Int[Tensor, " starts"]):
+        if cells.bandwidth is None:
+            raise ValueError("cells must have a bandwidth, got none")
+        self.logits, self.bandwidth = cells.logits, cells.bandwidth
+        self.grid, self.maps = cells.grid, maps
 
     def around(self, rows: Tensor, points: Tensor) -> Callable[[Tensor], Local]:
         """Return the log-densities of the starts `rows` near `points`, in float64."""
@@ -139,7 +135,7 @@ def _separable(
 class KernelField:
     """Maps with a list of kernels each, anywhere and of any bandwidth."""
 
-    def __init__(self, kernels: Kernels, maps: Int[Tensor, " starts"]):
+    def __init__(self, kernels: KernelList, maps: Int[Tensor, " starts"]):
         self.kernels, self.maps = kernels, maps
 
     def around(self, rows: Tensor, points: Tensor) -> Callable[[Tensor], Local]:
@@ -148,8 +144,9 @@ class KernelField:
         Left out are kernels that within `STRAY` length scales add less than `exp(−SEEN)` each of
         the density at the point.
         """
-        kernels = Kernels(*(field.double() for field in self.kernels.maps(self.maps[rows])))
-        log_weights, inverse = kernels.log_weights, kernels.bandwidth.pow(-2)
+        kernels = KernelList(*(field.double() for field in self.kernels.maps(self.maps[rows])))
+        kernels = kernels._replace(log_probs=kernels.log_peaks(Gaussian()))
+        log_weights, inverse = kernels.log_probs, kernels.scale.pow(-2)
         apart = (kernels.centres - points.unsqueeze(1)).norm(dim=-1)
         terms = log_weights - 0.5 * apart.square() * inverse
         value = terms.logsumexp(1, keepdim=True)
@@ -158,7 +155,7 @@ class KernelField:
         best = log_weights - 0.5 * nearest.square() * inverse
         count = int((best > value - SEEN).sum(1).max())
         few = kernels.take(best.topk(count, 1, sorted=False).indices)
-        inverse, log_weights = few.bandwidth.pow(-2), few.log_weights
+        inverse, log_weights = few.scale.pow(-2), few.log_probs
         return lambda here: _mixture(few.centres, inverse, log_weights, here)
 
 

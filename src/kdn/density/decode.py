@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from kdn.density.combined import CombinedDensity
-from kdn.density.distribution import KernelDensity
-from kdn.density.gaussian import GaussianDensity
-from kdn.density.mapped import MappedDensity
+from kdn.density.density import Density, MappedDensity
+from kdn.density.kernel_density import KernelDensity
 
 __all__ = ["DECODERS", "decode"]
 
@@ -18,7 +18,7 @@ DECODERS = ("argmax", "quarter", "mean", "local_mean", "mode")
 
 
 def decode(
-    density: KernelDensity | GaussianDensity | MappedDensity | CombinedDensity,
+    density: Density,
     decoder: str,
     *,
     radius: float | None = None,
@@ -34,11 +34,10 @@ def decode(
     * `local_mean`: mean of the kernels whose cells lie within `radius` of the most probable cell
       on every axis.
     * `mode`: the highest point of the density.
-    * `median`: on a 1-D grid, the value that the label exceeds with probability ½; no other has a
+    * `median`: on a line, the value that the label exceeds with probability ½; no other has a
       smaller expected distance.
 
-    A Gaussian has its mean for all of them; a mixture or product that has no cells of its own has
-    its mode for all but `mean`.
+    A density without cells of its own has its mode for all but `mean` and `median`.
 
     Args:
         density: What to decode.
@@ -66,14 +65,12 @@ def decode(
         )
     if isinstance(density, MappedDensity):
         return density.forward(decode(density.density, decoder, radius=radius))
-    if isinstance(density, CombinedDensity):  # which has no cells
-        return density.mean if decoder == "mean" else density.mode
-    if isinstance(density, GaussianDensity) or decoder == "mean":
+    if decoder == "mean":
         return density.mean
-    if decoder == "mode":
-        return density.mode
     if decoder == "median":
-        return density.icdf(density.raw_logits.new_tensor(0.5))
+        return density.icdf(density.mean.new_tensor(0.5))
+    if decoder == "mode" or not isinstance(density, KernelDensity):
+        return density.mode
     if decoder == "local_mean":
         points = _local_mean(density, radius)
     else:
@@ -114,15 +111,22 @@ def _quarter(density: KernelDensity) -> Tensor:
 
 def _local_mean(density: KernelDensity, radius: float | None) -> Tensor:
     """Return the mean of the kernels near the most probable cell, `(*batch, ndim)`."""
-    grid, probs = density.grid, density.probs.flatten(-density.grid.ndim)
-    cells = grid.points(dtype=probs.dtype, device=probs.device).reshape(-1, grid.ndim)
-    middle = cells[_peak(density)]
-    weights = probs
+    grid = density.grid
+    logits, rest = density.raw_logits.flatten(-grid.ndim), _peak(density).unsqueeze(-1)
+    index, outside = torch.zeros_like(rest), torch.zeros_like(rest, dtype=torch.bool)
+    stride = 1
     for axis in range(grid.ndim):
-        reach = 2.5 * grid.spacing[axis] if radius is None else radius
+        count, spacing = grid.shape[-1 - axis], grid.spacing[axis]
         # A thousandth of a cell keeps cells exactly at the radius in, whatever the rounding.
-        reach = reach + 1e-3 * grid.spacing[axis]
-        near = (cells[:, axis] - middle[..., axis, None]).abs() <= reach
-        weights = weights * near
-    weights = weights / weights.sum(-1, keepdim=True)
-    return (density.centres * weights.unsqueeze(-2)).sum(-1)
+        reach = 2.5 if radius is None else radius / spacing
+        reach = min(int(reach + 1e-3), count)
+        near = (rest % count) + torch.arange(-reach, reach + 1, device=rest.device)
+        rest = rest.div(count, rounding_mode="floor")
+        off = (near < 0) | (near >= count)
+        index = (index.unsqueeze(-2) + stride * near.clamp(0, count - 1).unsqueeze(-1)).flatten(-2)
+        outside = (outside.unsqueeze(-2) | off.unsqueeze(-1)).flatten(-2)
+        stride *= count
+    weights = logits.gather(-1, index).masked_fill(outside, -math.inf).softmax(-1)
+    centres = density.centres.expand(*logits.shape[:-1], grid.ndim, grid.numel)
+    index = index.unsqueeze(-2).expand(*index.shape[:-1], grid.ndim, -1)
+    return (centres.gather(-1, index) * weights.unsqueeze(-2)).sum(-1)

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-from kdn.density import discs
-from kdn.density.areas import ellipsoid_volume, levels_within
-from kdn.density.energy import gaussian_energy_score
-from kdn.density.mapped import MappedDensity
-from kdn.density.precision import at_least_single, full_precision
-from kdn.grid import Affine
+from kdn.density.arguments import at_least_single, full_precision, indexed, levels_within
+from kdn.density.density import Density
+from kdn.density.kernels import Gaussian
+from kdn.density.nodes import NODES, Nodes
 
 __all__ = ["GaussianDensity"]
 
 
-class GaussianDensity(MultivariateNormal):
+class GaussianDensity(MultivariateNormal, Density):
     """A multivariate Gaussian that answers what a `KernelDensity` answers.
 
     Convention: everything is in the frame of `mean`, in event order `(x, y)`; computed in float32,
@@ -77,6 +77,9 @@ class GaussianDensity(MultivariateNormal):
     @property
     def covariance_matrix(self) -> Float[Tensor, ...]:
         """Covariance, `(*batch, ndim, ndim)`."""
+        return self._covariance()
+
+    def _covariance(self) -> Float[Tensor, ...]:
         rows = self.scale_tril
         return (rows.unsqueeze(-2) * rows.unsqueeze(-3)).sum(-1)
 
@@ -110,28 +113,40 @@ class GaussianDensity(MultivariateNormal):
         return 0.0 * self.hdr_level(points)
 
     def hdr_area(self, level: float | Float[Tensor, ...]) -> Float[Tensor, ...]:
-        """Return the area (length, volume) of the region of highest density that holds `level`.
+        """Return the area of the region of highest density that holds `level`; infinite at 1.
 
-        `V_ndim · q^(ndim / 2) · |Cov|^½` with `V_ndim` the volume of the unit ball and `q` the
-        quantile of χ² with `ndim` degrees of freedom; `π q |Cov|^½` in the plane. Infinite at 1.
-
-        Args:
-            level: Shares of the mass, `(*sample, *batch)` as far as they broadcast, or a number.
-
-        Raises:
-            ValueError: If a level is not within 0 to 1, or the shape does not broadcast.
+        With the standard deviation `s`, `2 s Φ⁻¹(½ + ½ level)` in one dimension and
+        `−2π |Cov|^½ log(1 − level)` in the plane; from nodes in space.
         """
+        if self.event_shape[0] > 2:
+            return super().hdr_area(level)
         levels = levels_within(level, self.batch_shape, self.loc.device)
-        with torch.no_grad():
-            return (ellipsoid_volume(levels, self.event_shape[0]) * self.uncertainty).to(self.loc)
+        if self.event_shape[0] == 1:
+            volume = 2.0 * torch.special.ndtri(0.5 + 0.5 * levels)
+        else:
+            volume = -2.0 * math.pi * torch.log1p(-levels)
+        return (volume * self.uncertainty.detach()).to(self.loc)
 
     def energy_score(self, points: Float[Tensor, ...]) -> Float[Tensor, ...]:
-        """Return `E|Y − y| − ½ E|Y − Y′|`; see `kdn.density.energy.gaussian_energy_score`."""
-        return gaussian_energy_score(self.loc, self.scale_tril, self._fit(points))
+        """Return `E|Y − y| − ½ E|Y − Y′|`; in one dimension the CRPS, in closed form."""
+        if self.event_shape[0] > 1:
+            return super().energy_score(points)
+        with torch.no_grad():
+            apart, scale = self._fit(points).squeeze(-1) - self.loc.squeeze(-1), self.uncertainty
+            distance = Gaussian().mean_distance(apart, torch.zeros_like(scale), scale)
+            return distance - scale / math.sqrt(math.pi)
 
-    def mass_within(self, centre: Float[Tensor, ...], radius: float | Tensor) -> Float[Tensor, ...]:
-        """Return `P(|Y − centre| ≤ radius)`; see `kdn.density.discs.mass_within`."""
-        return discs.mass_within(self, centre, radius)
+    def nodes(self, count: int = NODES) -> Nodes:
+        """Return `count` points that stand for a sample."""
+
+        def find() -> Nodes:
+            normal = Gaussian().displacements(count, self.event_shape[0]).to(self.loc)
+            normal = normal.reshape(count, *(1,) * len(self.batch_shape), -1)
+            points = self.loc + (self.scale_tril * normal.unsqueeze(-2)).sum(-1)
+            return Nodes.even(points, self.log_prob(points))
+
+        with torch.no_grad():
+            return self._kept(("nodes", count), find)
 
     def sample(
         self, sample_shape: Sequence[int] = (), *, generator: torch.Generator | None = None
@@ -155,9 +170,15 @@ class GaussianDensity(MultivariateNormal):
         expanded._validate_args = self._validate_args  # the same values, checked already
         return expanded
 
-    def mapped(self, affine: Affine) -> MappedDensity:
-        """Return this density in the frame that `affine` maps its own frame to."""
-        return MappedDensity(self, affine)
+    def __getitem__(self, index: Any) -> GaussianDensity:
+        """Return some of the batch, as a tensor of the batch's shape would be indexed."""
+        scale = indexed(self.scale_tril, index, 2)
+        return GaussianDensity(indexed(self.loc, index, 1), scale)
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Mean and factor of the covariance."""
+        return self.loc, self.scale_tril
 
     def _fit(self, points: Tensor) -> Tensor:
         """Return the points in the density's dtype; raise if their shape does not fit."""

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.distributions import Laplace
 
+from kdn.density.arguments import indexed
+from kdn.density.density import Density
+from kdn.density.kernels import uniform_sequence
+from kdn.density.nodes import NODES, Nodes
+
 __all__ = ["LaplaceDensity"]
 
 
-class LaplaceDensity(Laplace):
+class LaplaceDensity(Laplace, Density):
     """The density that the mean absolute error is the likelihood of: `exp(−|y − μ| / b) / 2b`.
-
-    It answers what a `KernelDensity` on a 1-D grid answers of labels.
 
     Args:
         loc: Its median, `(*batch)`, in the label's unit.
@@ -61,6 +65,47 @@ class LaplaceDensity(Laplace):
         """
         distance = (points - self.loc).abs()
         return distance + self.scale * (torch.exp(-distance / self.scale) - 0.75)
+
+    def nodes(self, count: int = NODES) -> Nodes:
+        """Return `count` points that stand for a sample."""
+
+        def find() -> Nodes:
+            levels = uniform_sequence(count, 1).to(self.loc)
+            points = self.icdf(levels.reshape(count, *(1,) * len(self.batch_shape)))
+            return Nodes.even(points, self.log_prob(points))
+
+        with torch.no_grad():
+            return self._kept(("nodes", count), find)
+
+    def sample(
+        self, sample_shape: Sequence[int] = (), *, generator: torch.Generator | None = None
+    ) -> Float[Tensor, ...]:
+        """Return random values `(*sample, *batch)`, without gradient.
+
+        Args:
+            sample_shape: Leading dimensions.
+            generator: Source of randomness, on the density's device; torch's own if not given.
+        """
+        with torch.no_grad():
+            levels = self.loc.new_empty(*sample_shape, *self.batch_shape)
+            levels.uniform_(torch.finfo(levels.dtype).eps, 1.0, generator=generator)
+            return self.icdf(levels)
+
+    def hdr_tie(self, points: Float[Tensor, ...]) -> Float[Tensor, ...]:
+        """Return the mass exactly as dense as the points, which is 0, and NaN where they are."""
+        return 0.0 * (points - self.loc)
+
+    def _covariance(self) -> Float[Tensor, ...]:
+        return self.variance[..., None, None]
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Location and scale."""
+        return self.loc, self.scale
+
+    def __getitem__(self, index: Any) -> LaplaceDensity:
+        """Return some of the batch, as a tensor of the batch's shape would be indexed."""
+        return LaplaceDensity(indexed(self.loc, index, 0), indexed(self.scale, index, 0))
 
     def expand(self, batch_shape: Sequence[int], _instance: None = None) -> LaplaceDensity:
         """Return the density with its batch shape broadcast, as in `torch.distributions`."""

@@ -9,8 +9,8 @@ With weights `w = K_h(y − μ)`, probabilities `p = softmax(f)` and responsibil
 * `∂/∂h = Σ r (d² / h³ − ndim / h)`
 
 All functions take maps flattened to one dimension and points as `(maps, points, ndim)`. The
-gradients are written out because automatic differentiation would keep several tensors of the size
-of all cells times all points. Second derivatives are left to it.
+gradients are written out for Gaussian kernels because automatic differentiation would keep several
+tensors of the size of all cells times all points. Second derivatives are left to it.
 """
 
 from __future__ import annotations
@@ -21,12 +21,42 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from kdn.density.adaptive import AdaptiveLogProb, plain_adaptive
-from kdn.density.logspace import LogSpace, plain_separable
+from kdn.density.kernels import Gaussian, Uniform
+from kdn.density.logspace import BLOCK, LogSpace, log_sum_exp, plain_separable, recorded_gradients
+from kdn.density.maps import KernelMaps, blocks
 from kdn.density.separable import Contraction
 from kdn.grid import Grid
 
-__all__ = ["adaptive_log_prob", "separable_log_prob", "uniform_log_prob"]
+__all__ = ["AdaptiveLogProb", "log_prob_of_maps"]
+
+
+def log_prob_of_maps(
+    maps: KernelMaps, points: Float[Tensor, "maps points ndim"]
+) -> Float[Tensor, "maps points"]:
+    """Return the log-density at points, by the way that suits the kernels."""
+    if isinstance(maps.kernel, Uniform):
+        return uniform_log_prob(maps.logits, points, maps.grid)
+    if not isinstance(maps.kernel, Gaussian) or maps.bandwidth is None:
+        return plain_log_prob(maps, points)
+    if maps.separable:
+        return separable_log_prob(maps.logits, points, maps.bandwidth, maps.grid)
+    bandwidth = maps.bandwidth if maps.per_cell else maps.bandwidth.unsqueeze(1)
+    centres = maps.centres if maps.offsets is not None else maps.centres.unsqueeze(0)
+    return adaptive_log_prob(maps.logits.flatten(1), points, bandwidth, centres)
+
+
+def plain_log_prob(
+    maps: KernelMaps, points: Float[Tensor, "maps points ndim"]
+) -> Float[Tensor, "maps points"]:
+    """Return the log-density of any kernels, in operations that autograd knows."""
+    logits, scale = maps.logits.flatten(1), maps.axis_scale
+    centres = maps.centres.mT.expand(maps.count, -1, -1)
+    values = []
+    for block in blocks(points.shape[1], logits.numel(), BLOCK):
+        apart = (points[:, block].unsqueeze(2) - centres.unsqueeze(1)) / scale.unsqueeze(1)
+        terms = maps.kernel.log_density(apart).sum(-1) - scale.log().sum(-1).unsqueeze(1)
+        values.append((logits.unsqueeze(1) + terms).logsumexp(-1))
+    return torch.cat(values, 1) - logits.logsumexp(1, keepdim=True)
 
 
 def separable_log_prob(
@@ -91,3 +121,77 @@ def uniform_log_prob(
         index = index * count + cell.clamp(0, count - 1).nan_to_num(0.0).long()
     log_probs = logits.flatten(1).log_softmax(-1).gather(1, index)
     return torch.where(inside, log_probs, -math.inf) - math.log(grid.cell_volume)
+
+
+def _adaptive_terms(logits: Tensor, points: Tensor, bandwidth: Tensor, centres: Tensor) -> Tensor:
+    """Return `f + log w`, `(maps, points, cells)`."""
+    ndim = points.shape[-1]
+    squares = (points[..., 0].unsqueeze(-1) - centres[:, None, 0]).square()
+    for axis in range(1, ndim):
+        squares = squares + (points[..., axis].unsqueeze(-1) - centres[:, None, axis]).square()
+    biased = logits - ndim * bandwidth.log() - 0.5 * ndim * math.log(2 * math.pi)
+    return torch.addcmul(biased.unsqueeze(1), squares, bandwidth.unsqueeze(1) ** -2, value=-0.5)
+
+
+def plain_adaptive(logits: Tensor, points: Tensor, bandwidth: Tensor, centres: Tensor) -> Tensor:
+    """Return the log-density in operations that autograd and compilers know."""
+    terms = _adaptive_terms(logits, points, bandwidth, centres)
+    return terms.logsumexp(-1) - logits.logsumexp(-1, keepdim=True)
+
+
+class AdaptiveLogProb(torch.autograd.Function):
+    """`logsumexp(f + log w) − logsumexp(f)`.
+
+    Saves the responsibilities if they fit one temporary, or else computes them again.
+    """
+
+    @staticmethod
+    def forward(ctx, logits: Tensor, points: Tensor, bandwidth: Tensor, centres: Tensor) -> Tensor:
+        log_all, probs = log_sum_exp(logits)
+        totals, shares = [], probs
+        for block in blocks(points.shape[1], logits.numel(), BLOCK):
+            terms = _adaptive_terms(logits, points[:, block], bandwidth, centres)
+            total, shares = log_sum_exp(terms)
+            totals.append(total)
+        kept = [shares] if len(totals) == 1 else []
+        ctx.save_for_backward(logits, points, bandwidth, centres, probs, *kept)
+        return torch.cat(totals, 1) - log_all.unsqueeze(1)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        logits, points, bandwidth, centres, probs, *kept = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            inputs = (logits, points, bandwidth, centres)
+            return recorded_gradients(plain_adaptive, inputs, ctx.needs_input_grad, grad)
+        _, for_points, for_bandwidth, for_centres = ctx.needs_input_grad
+        ndim = points.shape[-1]
+        precision = (bandwidth**-2).unsqueeze(1)
+        grad_logits = probs * -grad.sum(1, keepdim=True)
+        grad_points = torch.zeros_like(points)
+        grad_bandwidth = torch.zeros_like(logits)
+        grad_centres = logits.new_zeros(len(logits), ndim, logits.shape[1])
+        for block in blocks(points.shape[1], logits.numel(), BLOCK):
+            if kept:
+                shares = kept[0]
+            else:
+                shares = _adaptive_terms(logits, points[:, block], bandwidth, centres).softmax(-1)
+            shares = shares * grad[:, block, None]
+            grad_logits += shares.sum(1)
+            if for_bandwidth:
+                grad_bandwidth -= shares.sum(1).mul_(ndim)
+            shares *= precision
+            for axis in range(ndim):
+                distance = points[:, block, axis, None] - centres[:, None, axis]
+                pull = shares * distance
+                if for_points:
+                    grad_points[:, block, axis] = -pull.sum(-1)
+                if for_centres:
+                    grad_centres[:, axis] += pull.sum(1)
+                if for_bandwidth:
+                    grad_bandwidth += pull.mul_(distance).sum(1)
+        return (
+            grad_logits,
+            grad_points if for_points else None,
+            (grad_bandwidth / bandwidth).sum_to_size(bandwidth.shape) if for_bandwidth else None,
+            grad_centres.sum_to_size(centres.shape) if for_centres else None,
+        )

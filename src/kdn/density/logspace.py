@@ -5,25 +5,31 @@ See `kdn.density.loglik` for the formulas and shapes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from kdn.density.axes import AxisTerms, axis_terms, log_normaliser
-from kdn.density.derivatives import recorded_gradients
+from kdn.density.maps import blocks
 from kdn.grid import Grid
 
 __all__ = [
+    "BLOCK",
+    "AxisTerms",
     "LogSpace",
     "Slopes",
-    "blocks",
+    "axis_terms",
     "joint",
+    "log_normaliser",
     "log_space_sum",
     "log_sum_exp",
     "plain_separable",
     "recorded",
+    "recorded_gradients",
     "slope_gradients",
     "slopes_of_moments",
 ]
@@ -31,14 +37,56 @@ __all__ = [
 BLOCK = 1 << 22
 """Cells times points that a temporary may hold, unless the logits alone are more."""
 
+
 Slopes = tuple[Tensor, Tensor] | None
 """`∂log_prob/∂y`, `(maps, points, ndim)`, and `∂log_prob/∂h`, `(maps, points)`, when asked for."""
 
 
-def blocks(count: int, cells: int, numbers: int = BLOCK) -> Iterator[slice]:
-    """Yield slices of `count` items of `cells` numbers each, at most `numbers` together."""
-    size = max(1, numbers // max(1, cells))
-    yield from (slice(start, start + size) for start in range(0, max(1, count), size))
+class AxisTerms(NamedTuple):
+    """What the kernel needs of one axis; `exponent + shift` is `d² / 2h²`.
+
+    `shift` is that of the nearest cell, so that the largest weight `exp(−exponent)` is 1 however
+    far the point lies from the grid.
+    """
+
+    exponent: Float[Tensor, "maps points cells"]
+    shift: Float[Tensor, "maps points"]
+    nearest: Float[Tensor, "maps points 1"]
+    step: Float[Tensor, "maps points cells"]
+
+    @property
+    def distance(self) -> Float[Tensor, "maps points cells"]:
+        """Signed distance of the points from the cells: from the nearest one, and on from there."""
+        return self.nearest - self.step
+
+
+def axis_terms(
+    points: Float[Tensor, "maps points ndim"], bandwidth: Float[Tensor, " maps"], grid: Grid
+) -> list[AxisTerms]:
+    """Return the distances of points to the cells along each axis, in tensor order (x last).
+
+    With `d₀` the distance to the nearest cell and `δ` the exact distance from that cell to
+    another, `d² − d₀² = δ (δ − 2 d₀)`: no difference of large squares is taken.
+    """
+    half_precision = 0.5 / bandwidth.square()[:, None, None]
+    terms = []
+    for axis in range(grid.ndim - 1, -1, -1):
+        position, spacing = points[..., axis : axis + 1], grid.spacing[axis]
+        count = grid.shape[-1 - axis]
+        cells = torch.arange(count, dtype=points.dtype, device=points.device)
+        in_cells = (position.detach() - grid.origin[axis]) / spacing
+        nearest_cell = in_cells.round().clamp(0, count - 1)
+        nearest = position - (grid.origin[axis] + spacing * nearest_cell)
+        step = (cells - nearest_cell).mul_(spacing)
+        exponent = (step - 2 * nearest).mul_(step) * half_precision
+        shift = (nearest.square() * half_precision).squeeze(-1)
+        terms.append(AxisTerms(exponent, shift, nearest, step))
+    return terms
+
+
+def log_normaliser(bandwidth: Tensor, ndim: int) -> Tensor:
+    """Return `ndim · (log h + ½ log 2π)`, minus the log of a Gaussian kernel at its centre."""
+    return ndim * (bandwidth.log() + 0.5 * math.log(2 * math.pi))
 
 
 def joint(logits: Tensor, exponents: list[Tensor]) -> Tensor:
@@ -89,7 +137,7 @@ class LogSpace(torch.autograd.Function):
         grad_logits = None
         if ctx.needs_input_grad[0]:
             grad_logits = logits.flatten(1).softmax(1).mul_(-grad.sum(1, keepdim=True))
-            for block in blocks(grad.shape[1], logits.numel()):
+            for block in blocks(grad.shape[1], logits.numel(), BLOCK):
                 terms = joint(logits.unsqueeze(1), [e[:, block] for e in exponents])
                 shares = terms.flatten(2).softmax(2).mul_(grad[:, block].unsqueeze(2))
                 grad_logits += shares.sum(1)
@@ -116,7 +164,7 @@ def log_space_sum(
 ) -> tuple[Tensor, Slopes]:
     """Return `logsumexp(f + log w)` up to the shifts, `(maps, points)`, and the slopes."""
     log_total, in_points, in_bandwidth = [], [], []
-    for block in blocks(axes[0].exponent.shape[1], logits.numel()):
+    for block in blocks(axes[0].exponent.shape[1], logits.numel(), BLOCK):
         terms = joint(logits.unsqueeze(1), [axis.exponent[:, block] for axis in axes])
         block_total, shares = log_sum_exp(terms.flatten(2))
         log_total.append(block_total)
@@ -152,3 +200,24 @@ def slope_gradients(slopes: Slopes, grad: Tensor) -> tuple[Tensor | None, Tensor
         return None, None
     in_points, in_bandwidth = slopes
     return grad.unsqueeze(-1) * in_points, (grad * in_bandwidth).sum(1)
+
+
+def recorded_gradients(
+    formula: Callable[..., Tensor], inputs: Sequence[Tensor], wanted: Sequence[bool], grad: Tensor
+) -> tuple[Tensor | None, ...]:
+    """Return the gradients of the plain formula, as a graph that can itself be differentiated.
+
+    For the backward pass of a `torch.autograd.Function` under `create_graph=True`, whose own
+    gradients would be taken for constants.
+
+    Args:
+        formula: A function of the inputs, in operations that autograd knows.
+        inputs: The tensors.
+        wanted: Which of them need a gradient; None is returned for the others.
+        grad: Gradient of the formula's value.
+    """
+    # New names for the inputs, in case one has been computed from another.
+    aliases = [tensor.view_as(tensor) for tensor in inputs]
+    needed = [alias for alias, want in zip(aliases, wanted, strict=True) if want]
+    gradients = iter(torch.autograd.grad(formula(*aliases), needed, grad, create_graph=True))
+    return tuple(next(gradients) if want else None for want in wanted)

@@ -1,111 +1,137 @@
-"""The mass that each cell of a grid holds, exactly."""
+"""The mass that each cell of a grid holds, exactly, and regions made of such cells."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from kdn.density.kernels import Kernels, flat_bandwidth, flat_logits, is_separable, kernels_of
-from kdn.density.precision import full_precision
+from kdn.density.arguments import full_precision
+from kdn.density.kernels import Kernel, Uniform
+from kdn.density.maps import KernelList, KernelMaps, blocks
 from kdn.grid import Grid
 
-if TYPE_CHECKING:
-    from kdn.density.distribution import KernelDensity
-
-__all__ = ["cell_masses", "masses_of_part", "parts"]
+__all__ = ["cell_masses", "hdr_mask"]
 
 BLOCK = 1 << 21
-"""Elements that a temporary may have; few enough to stay in a processor's cache."""
+"""Elements that a temporary may have."""
+
+TAIL = 1e-12
+"""Mass of the kernels left out where they differ."""
 
 
-def cell_masses(density: KernelDensity, refine: int = 1) -> Float[Tensor, "*batch_and_cells"]:
+def cell_masses(maps: KernelMaps, refine: int = 1) -> Float[Tensor, "maps *cells"]:
     """Return the probability of each cell of `grid.refine(refine)`.
 
-    Exact: for a Gaussian kernel the mass is a product of differences of the normal distribution
-    function along the axes. What lies outside the grid is missing from the sum. Where kernels
-    differ, those that hold less than 1e-12 together are left out. No gradient.
+    Exact: the mass of a kernel is a product of differences of its distribution function along the
+    axes. What lies outside the grid is missing from the sum. Where kernels differ, those that hold
+    less than 1e-12 together are left out. No gradient.
 
     Args:
-        density: A `KernelDensity`.
+        maps: Of a density.
         refine: Cells per cell of the density's grid along each axis.
-
-    Returns:
-        `(*batch, *grid.refine(refine).shape)`, of the density's dtype.
 
     Raises:
         ValueError: If `refine` is not a positive whole number.
     """
-    shape = density.grid.refine(refine).shape
-    with torch.no_grad(), full_precision(density.logits.device):
-        probs = flat_logits(density).double().exp()
-        found = density.logits.new_empty((len(probs), *shape))
-        for part in parts(len(probs), math.prod(shape)):
-            found[part] = masses_of_part(density, probs[part], part, refine).to(found)
-        return found.reshape(*density.batch_shape, *shape)
+    shape = maps.grid.refine(refine).shape
+    cells = maps.logits.new_empty((maps.count, *shape))
+    for rows, masses in _masses(maps, refine):
+        cells[rows] = masses.to(cells)
+    return cells
 
 
-def parts(maps: int, elements: int) -> Iterator[slice]:
-    """Yield the maps to be done at once, each of so many elements."""
-    size = max(1, BLOCK // elements)
-    for first in range(0, maps, size):
-        yield slice(first, min(first + size, maps))
+def hdr_mask(maps: KernelMaps, level: float, refine: int = 1) -> Bool[Tensor, "maps *cells"]:
+    """Return the smallest set of cells that holds at least `level` of the mass within the grid.
 
-
-def masses_of_part(density: KernelDensity, probs: Tensor, part: slice, refine: int) -> Tensor:
-    """Return the masses for some of the flattened maps, `(maps, *refined shape)`.
+    Cells are those of `grid.refine(refine)`, taken in the order of the mass that they hold, which
+    is computed exactly. So the mass is never below `level`, and above it by no more than the last
+    cell holds. Mass outside the grid is not counted.
 
     Args:
-        density: A `KernelDensity`.
-        probs: Probabilities of the cells of these maps, `(maps, *grid.shape)`, float64.
-        part: Which of the flattened maps they are.
+        maps: Of a density.
+        level: Share of the mass, 0 to 1.
         refine: Cells per cell of the density's grid along each axis.
+
+    Raises:
+        ValueError: If `level` is not within 0 to 1, or `refine` not a positive whole number.
     """
-    grid, ndim = density.grid, density.grid.ndim
-    if density.kernel == "uniform":
+    if not 0.0 <= level <= 1.0:
+        raise ValueError(f"level must be 0 to 1, got {level}")
+    shape = maps.grid.refine(refine).shape
+    mask = torch.empty((maps.count, *shape), dtype=torch.bool, device=maps.logits.device)
+    for rows, masses in _masses(maps, refine):
+        ordered, order = masses.flatten(1).sort(dim=1, descending=True, stable=True)
+        cumulative = ordered.cumsum(1)
+        taken = cumulative - ordered < level * cumulative[:, -1:] * (1.0 - 1e-12)
+        mask[rows] = torch.zeros_like(taken).scatter_(1, order, taken).view_as(masses)
+    return mask
+
+
+def _masses(maps: KernelMaps, refine: int) -> Iterator[tuple[slice, Tensor]]:
+    """Yield the masses of the cells in float64, for some of the maps at a time."""
+    grid, fine = maps.grid, maps.grid.refine(refine)
+    with torch.no_grad(), full_precision(maps.logits.device):
+        for rows in blocks(maps.count, fine.numel, BLOCK):
+            log_probs = maps.log_probs[rows].double()
+            if maps.separable:
+                probs = log_probs.exp().reshape(-1, *grid.shape)
+                yield rows, _separable(maps, probs, maps.axis_scale[rows].double(), refine)
+            else:
+                kernels = KernelList(*(field.double() for field in maps.kernels(rows)))
+                masses = _of_kernels(maps.kernel, _without_tail(kernels), fine)
+                yield rows, masses.reshape(-1, *fine.shape)
+
+
+def _separable(maps: KernelMaps, probs: Tensor, scale: Tensor, refine: int) -> Tensor:
+    """Return the masses where axes can be summed in turn."""
+    ndim = maps.grid.ndim
+    if isinstance(maps.kernel, Uniform):
         for dim in range(1, ndim + 1):
             probs = probs.repeat_interleave(refine, dim)
         return probs / refine**ndim
-    edges = [_edges(grid.refine(refine), axis, probs) for axis in range(ndim)]
-    if is_separable(density):
-        bandwidth = flat_bandwidth(density)[part].double().reshape(-1, 1, 1)
-        for axis in range(ndim):
-            centres = grid.centres(axis, dtype=probs.dtype, device=probs.device)
-            shares = _between(edges[axis], centres.unsqueeze(0), bandwidth.squeeze(-1))
-            moved = probs.movedim(ndim - axis, -1)
-            spread = moved.flatten(1, -2) if ndim > 1 else moved.unsqueeze(1)
-            spread = (spread @ shares).reshape(*moved.shape[:-1], -1)
-            probs = spread.movedim(-1, ndim - axis)
-        return probs
-    kernels = Kernels(*(field.double() for field in kernels_of(density).maps(part)))
-    kernels = kernels.without_tail(kernels.log_probs, 1e-12)
-    return _of_kernels(kernels, edges).reshape(-1, *grid.refine(refine).shape)
+    for axis in range(ndim):
+        edges = _edges(maps.grid.refine(refine), axis, probs)
+        centres = maps.grid.centres(axis, dtype=probs.dtype, device=probs.device)
+        shares = _between(maps.kernel, edges, centres.unsqueeze(0), scale[..., axis])
+        along = probs.movedim(ndim - axis, -1)
+        spread = along.flatten(1, -2) if ndim > 1 else along.unsqueeze(1)
+        spread = (spread @ shares).reshape(*along.shape[:-1], -1)
+        probs = spread.movedim(-1, ndim - axis)
+    return probs
 
 
-def _of_kernels(kernels: Kernels, edges: list[Tensor]) -> Float[Tensor, "maps rest last"]:
-    """Return the masses that kernels with centres of their own give to the cells between edges.
+def _without_tail(kernels: KernelList) -> KernelList:
+    """Return the kernels less the least likely ones."""
+    ordered, order = kernels.log_probs.sort(dim=1, descending=True)
+    rest = ordered.exp().flip(1).cumsum(1).flip(1)
+    return kernels.take(order[:, : int((rest > TAIL).sum(1).max().clamp(min=1))])
+
+
+def _of_kernels(kernel: Kernel, kernels: KernelList, grid: Grid) -> Float[Tensor, "maps cells"]:
+    """Return the masses that kernels with centres of their own give to the cells of a grid.
 
     The shares along all axes but the last are multiplied out for each kernel; so many kernels are
     added at once that this takes no more than `BLOCK` elements, however large a volume is.
     """
+    edges = [_edges(grid, axis, kernels.log_probs) for axis in range(grid.ndim)]
     counts = [len(edge) - 1 for edge in edges]
     maps, total = kernels.log_probs.shape
     most = max(1, BLOCK // (maps * max(math.prod(counts[:-1]), sum(counts))))
-    found = edges[0].new_zeros(maps, counts[-1], math.prod(counts[:-1]))
+    cells = edges[0].new_zeros(maps, counts[-1], math.prod(counts[:-1]))
     for first in range(0, total, most):
-        some = Kernels(*(field[:, first : first + most] for field in kernels))
-        masses = some.log_probs.exp().unsqueeze(-1)
+        few = KernelList(*(field[:, first : first + most] for field in kernels))
+        masses = few.log_probs.exp().unsqueeze(-1)
         for axis, edge in enumerate(edges):
-            shares = _between(edge, some.centres[..., axis], some.bandwidth)
+            shares = _between(kernel, edge, few.centres[..., axis], few.scale)
             if axis < len(edges) - 1:
                 masses = (shares.unsqueeze(-1) * masses.unsqueeze(-2)).flatten(2)
             else:
-                found.baddbmm_(shares.mT, masses)
-    return found
+                cells.baddbmm_(shares.mT, masses)
+    return cells.flatten(1)
 
 
 def _edges(grid: Grid, axis: int, like: Tensor) -> Tensor:
@@ -114,10 +140,7 @@ def _edges(grid: Grid, axis: int, like: Tensor) -> Tensor:
     return grid.low[axis] + grid.spacing[axis] * steps
 
 
-def _between(edges: Tensor, centres: Tensor, bandwidth: Tensor) -> Tensor:
+def _between(kernel: Kernel, edges: Tensor, centres: Tensor, scale: Tensor) -> Tensor:
     """Return the share of each kernel between neighbouring edges, `(maps, kernels, cells)`."""
-    ratios = (edges - centres.unsqueeze(-1)) / bandwidth.unsqueeze(-1)
-    upper, lower = ratios[..., 1:], ratios[..., :-1]
-    turned = lower > 0  # far above the centre both are 1: take the difference from the other side
-    below = torch.special.ndtr(torch.where(turned, -lower, upper))
-    return below - torch.special.ndtr(torch.where(turned, -upper, lower))
+    ratios = (edges - centres.unsqueeze(-1)) / scale.unsqueeze(-1)
+    return kernel.share(ratios[..., :-1], ratios[..., 1:])

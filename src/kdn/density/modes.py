@@ -1,72 +1,63 @@
 """The modes of a density: local maxima of the continuous mixture, which lie between cells.
 
-The searches are in `cell_modes` for one bandwidth per map, in `kernel_modes` for kernels with their
-own centres or bandwidths.
+With one bandwidth per map the search is in `kdn.density.cell_modes`. Where kernels differ there is
+no lattice that suits all of them: starts are the kernels' centres, and each climbs by Newton and
+mean-shift steps (`kdn.density.ascent`), which see only the kernels around it.
 """
 
 from __future__ import annotations
-
-import math
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from kdn.density.cell_modes import (
-    CellMaps,
-    ends_between_cells,
-    ends_of_cells,
-    highest_between_cells,
-)
-from kdn.density.kernel_modes import ends_of_kernels, highest_of_kernels
-from kdn.density.kernels import flat_bandwidth, flat_logits, is_separable, kernels_of
-from kdn.density.peaks import merged
-from kdn.density.precision import full_precision
-
-if TYPE_CHECKING:
-    from kdn.density.distribution import KernelDensity
+from kdn.density.ascent import KernelField, climb
+from kdn.density.cell_modes import ends_between_cells, ends_of_cells, highest_between_cells
+from kdn.density.kernels import Gaussian, Uniform
+from kdn.density.loglik import log_prob_of_maps
+from kdn.density.maps import CACHED, KernelList, KernelMaps
+from kdn.density.peaks import Ends, highest, merged, ranked
 
 __all__ = ["find_mode", "find_modes"]
 
 SPARE = 64
 """Lattice maxima per map that are climbed from, or eight for each mode wanted if that is more."""
 
+LEFT_OUT = 0.01
+"""What the kernels that give no start may add up to, as a share of the highest kernel's peak."""
 
-def find_mode(density: KernelDensity) -> Float[Tensor, "*batch_event"]:
-    """Return the point where each density is highest, `argmax_y p(y)`.
+CANDIDATES, STARTS, NEAR_TOP = 128, 16, 1.5
+"""Kernels per map that may give a start, by weight and by mass; starts per map at most; and how
+many nats lower than at the best kernel's centre the density may be at the centre of a start."""
+
+SPARE_MASS = 1e-3
+"""Mass of the kernels that are not climbed from when masses are collected."""
+
+
+def find_mode(maps: KernelMaps) -> Float[Tensor, "maps ndim"]:
+    """Return the point where each density of Gaussian or uniform kernels is highest.
 
     For Gaussian kernels this is the global mode of the continuous mixture: neither the most
     probable cell, nor the cell where the density is highest, nor the mean. Of several equally high
-    modes one is returned. For the uniform kernel it is the centre of the most probable cell.
-
-    Convention: points `(x, y)` in the grid's frame. On a row of two cells with centres 0 and 1,
-    probabilities `(0.5, 0.5)` and bandwidth 1 the mode is 0.5; with bandwidth 0.1 there are two.
-
-    Carries no gradient.
-
-    Args:
-        density: A `KernelDensity`.
-
-    Returns:
-        Points, `(*batch, *event)`, in the dtype of the density.
+    ones any. For uniform kernels it is the centre of the most probable cell. With two cells with
+    centres 0 and 1, probabilities `(0.5, 0.5)` and bandwidth 1 the mode is 0.5; with bandwidth 0.1
+    there are two. Carries no gradient.
     """
-    grid, logits = density.grid, density.logits
-    with torch.no_grad(), full_precision(logits.device):
-        if density.kernel == "uniform":
-            best = flat_logits(density).flatten(1).argmax(1)
-            centres = grid.points(dtype=logits.dtype, device=logits.device)
-            found = centres.reshape(-1, grid.ndim)[best]
-        elif is_separable(density):
-            found = highest_between_cells(_cell_maps(density))
-        else:
-            found = highest_of_kernels(kernels_of(density))
-        return found.to(logits.dtype).reshape(*density.batch_shape, *density.event_shape)
+    if isinstance(maps.kernel, Uniform):
+        return maps.centres.T[maps.log_probs.argmax(1)]
+    if maps.separable:
+        return highest_between_cells(maps)
+    points = maps.logits.new_empty((maps.count, maps.grid.ndim), dtype=torch.float64)
+    log_peaks = maps.kernels().log_peaks(maps.kernel)
+    log_peaks = log_peaks - log_peaks.amax(1, keepdim=True)
+    for rows, few in maps.lists(log_peaks, LEFT_OUT, lambda n: n * min(n, 2 * CANDIDATES)):
+        index, starts = _starts(few)
+        index, ends = highest(_climb(maps.kernels(), rows[index], starts))
+        points[index] = ends
+    return points
 
 
-def find_modes(
-    density: KernelDensity, k: int
-) -> tuple[Float[Tensor, "*batch_k_event"], Float[Tensor, "*batch k"]]:
+def find_modes(maps: KernelMaps, k: int) -> tuple[Tensor, Tensor]:
     """Return the `k` highest local maxima of each density, and the mass that belongs to each.
 
     Mass: every kernel gives its whole probability to the mode that is reached from its centre
@@ -77,40 +68,77 @@ def find_modes(
     mean-shift steps all the way; kernels that together hold less than 1e-3 are left out, and the
     others' masses scaled to 1.
 
-    For the uniform kernel, modes are cells that no neighbour exceeds, and uphill is from cell to
-    the most probable neighbour; of equal neighbours it is the first.
-
-    Carries no gradient.
+    For kernels that are not Gaussian, modes are cells where the density is at least that of the
+    neighbours, and uphill is from cell to the densest neighbour; of equal neighbours it is the
+    first. Carries no gradient.
 
     Args:
-        density: A `KernelDensity`.
+        maps: Of a density.
         k: Number of modes wanted.
 
     Returns:
-        Points `(*batch, k, *event)` in the grid's frame, the highest density first, and masses
-        `(*batch, k)`. If there are fewer than `k` modes, the rest is NaN with mass 0.
+        Points `(maps, k, ndim)` in the grid's frame, the highest density first, and masses
+        `(maps, k)`. If there are fewer than `k` modes, the rest is NaN with mass 0.
 
     Raises:
         ValueError: If `k` is not positive.
     """
     if k < 1:
         raise ValueError(f"k must be positive, got {k}")
-    grid, logits = density.grid, density.logits
-    with torch.no_grad(), full_precision(logits.device):
-        most = max(SPARE, 8 * k)
-        if density.kernel == "uniform":
-            ends, mass = ends_of_cells(flat_logits(density), grid, most)
-        elif is_separable(density):
-            ends, mass = ends_between_cells(_cell_maps(density), most)
-        else:
-            ends, mass = ends_of_kernels(kernels_of(density))
-        points, masses = merged(ends, mass, math.prod(density.batch_shape), k)
-        points, masses = points.to(logits.dtype), masses.to(logits.dtype)
-        shape = (*density.batch_shape, k)
-        return points.reshape(*shape, *density.event_shape), masses.reshape(shape)
+    most = max(SPARE, 8 * k)
+    if not isinstance(maps.kernel, Gaussian):
+        height = maps.log_probs
+        if not isinstance(maps.kernel, Uniform):
+            cells = maps.grid.points(dtype=height.dtype, device=height.device)
+            cells = cells.reshape(1, -1, maps.grid.ndim).expand(maps.count, -1, -1)
+            height = log_prob_of_maps(maps, cells)
+        ends, mass = ends_of_cells(maps, height, most)
+    elif maps.separable:
+        ends, mass = ends_between_cells(maps, most)
+    else:
+        ends, mass = _ends_of_kernels(maps)
+    return merged(ends, mass, maps.count, k)
 
 
-def _cell_maps(density: KernelDensity) -> CellMaps:
-    """Return the maps of a density with one bandwidth per map."""
-    raw = density.raw_logits.detach().reshape(-1, *density.grid.shape)
-    return CellMaps(raw, flat_logits(density), flat_bandwidth(density), density.grid)
+def _starts(kernels: KernelList) -> tuple[Tensor, Tensor]:
+    """Return which of the maps, and the points."""
+    centres, scale, values = _candidates(kernels)
+    apart = torch.cdist(centres, centres)
+    near = apart < torch.minimum(scale.unsqueeze(1), scale.unsqueeze(2))
+    lower = (near & (values.unsqueeze(1) > values.unsqueeze(2))).any(2)
+    high = values > values.amax(1, keepdim=True) - NEAR_TOP
+    maps, column = (high & ~lower).nonzero().unbind(1)
+    order = ranked(maps, values[maps, column], STARTS)[0]
+    maps, column = maps[order], column[order]
+    return maps, centres[maps, column]
+
+
+def _candidates(kernels: KernelList) -> tuple[Tensor, Tensor, Tensor]:
+    """Return centres, bandwidths and log-densities of the kernels that a mode may be close to."""
+    chosen = kernels
+    if kernels.log_probs.shape[1] > 2 * CANDIDATES:
+        sizes = (kernels.log_peaks(Gaussian()), kernels.log_probs)
+        chosen = kernels.take(torch.cat([s.topk(CANDIDATES, 1).indices for s in sizes], 1))
+    values = kernels.log_density(Gaussian(), chosen.centres)
+    values = values.masked_fill(chosen.log_probs.isneginf(), torch.finfo(values.dtype).min)
+    return chosen.centres, chosen.scale, values
+
+
+def _climb(kernels: KernelList, maps: Tensor, starts: Tensor) -> Ends:
+    """Return where starts on some of the maps end."""
+    peaks = []
+    turn = max(1, 8 * CACHED // kernels.log_probs.shape[1])
+    for rows, points in zip(maps.split(turn), starts.split(turn), strict=True):
+        peaks.append(climb(KernelField(kernels, rows), points))
+    points, values, scale = (torch.cat(fields) for fields in zip(*peaks, strict=True))
+    return Ends(maps, points, values, scale)
+
+
+def _ends_of_kernels(maps: KernelMaps) -> tuple[Ends, Float[Tensor, " ends"]]:
+    """Return where the kernels that hold nearly all mass climb to, and the mass of each."""
+    kernels, ends, masses = maps.kernels(), [], []
+    for index, few in maps.lists(maps.log_probs, SPARE_MASS, lambda n: n):
+        rows, column = few.log_probs.isfinite().nonzero().unbind(1)
+        masses.append(few.log_probs.double().softmax(1)[rows, column])
+        ends.append(_climb(kernels, index[rows], few.centres[rows, column]))
+    return Ends(*(torch.cat(fields) for fields in zip(*ends, strict=True))), torch.cat(masses)

@@ -1,159 +1,220 @@
-"""Deterministic nodes that stand for a sample of a mixture of kernels.
-
-Node `i` of `S` takes the kernel in which the cumulative probability reaches `(i + ½)/S`, and in it
-a place by a low-discrepancy sequence. The average of a function over the nodes is close to its
-expectation. This needs no relation between bandwidth and cell, and holds for kernels that differ
-and in any dimension.
-
-Kernels that together hold less than `TAIL` are left out. Where they would make up a share `δ` of
-the density, the nodes' densities are too low by that share; such places have a mass of at most
-`TAIL / δ`, because `TAIL` is the expectation of the share.
-"""
+"""Deterministic nodes that stand for a sample of a density, and what is answered from them."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from functools import cache
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from kdn.density.kernels import Kernels, flat_bandwidth, flat_logits, is_separable, kernels_of
-from kdn.density.loglik import separable_log_prob
-from kdn.density.window import Window, cell_windows, kernel_lists
+__all__ = ["NODES", "Nodes", "Ordered", "areas", "energy_scores", "levels", "masses_within", "ties"]
 
-if TYPE_CHECKING:
-    from kdn.density.distribution import KernelDensity
+NODES = 1024
+"""Nodes of a density, unless more are asked for."""
 
-__all__ = ["Nodes", "nodes_of", "normal_sequence", "points_like_a_sample", "uniform_sequence"]
+PAIRINGS = 8
+"""How often every node meets another one in the mean distance of two draws."""
 
-BLOCK = 1 << 21
-"""Elements that a temporary may have; few enough to stay in a processor's cache."""
-
-TAIL = 1e-4
-"""Mass of the kernels left out."""
+_CACHED = 1 << 18
 
 
 class Nodes(NamedTuple):
-    """Nodes of several maps.
+    """Points that stand for a sample of each density of a batch.
 
     Attributes:
-        points: Where they are, `(maps, nodes, ndim)`, in the grid's frame.
-        values: Log-density at each node, `(maps, nodes)`.
-        log_weights: `log p_k − ndim · log h_k` of each node's kernel, `(maps, nodes)`.
-        displaced: From the kernel's centre to the node, in bandwidths, `(nodes, ndim)`.
+        points: `(nodes, *batch, *event)`, in the density's frame.
+        log_weights: `(nodes, *batch)`, or `(nodes,)` where all of a batch have the same; the
+            weights add up to 1.
+        log_prob: Log-density at the points, `(nodes, *batch)`.
     """
 
     points: Tensor
-    values: Tensor
     log_weights: Tensor
-    displaced: Tensor
+    log_prob: Tensor
+
+    @classmethod
+    def even(cls, points: Tensor, log_prob: Tensor) -> Nodes:
+        """Return nodes that all weigh the same."""
+        count = len(points)
+        return cls(points, log_prob.new_full((count,), -math.log(count)), log_prob)
 
 
-def nodes_of(density: KernelDensity, count: int) -> Nodes:
-    """Return `count` nodes of each map of a density of Gaussian kernels.
+class Ordered(NamedTuple):
+    """Pieces of a density, by rising log-density, for each of the flattened densities.
 
-    They are kept with the density, for the next question about it, unless it is being trained.
+    Attributes:
+        log_prob: `(maps, pieces)`.
+        below: Mass of the first pieces, `(maps, pieces + 1)`, float64, from 0 to 1.
+        open: Whether the density goes on beyond its least dense piece, as a sample does not tell.
     """
-    tensors = (density.raw_logits, density.bandwidth, density.offsets)
-    if any(tensor is not None and tensor.requires_grad for tensor in tensors):
-        return _find_nodes(density, count)
-    if count not in density.kept_nodes:
-        density.kept_nodes[count] = _find_nodes(density, count)
-    return density.kept_nodes[count]
+
+    log_prob: Tensor
+    below: Tensor
+    open: bool
+
+    @classmethod
+    def of_pieces(
+        cls,
+        log_prob: Float[Tensor, "maps pieces"],
+        log_weights: Float[Tensor, "#maps pieces"],
+        *,
+        open: bool = True,
+    ) -> Ordered:
+        """Return pieces in order.
+
+        Args:
+            log_prob: Log-densities.
+            log_weights: Log-masses.
+            open: See `Ordered`.
+        """
+        values, order = log_prob.contiguous().sort(1)
+        weights = log_weights.double().exp().expand(values.shape)
+        if len(log_weights) > 1 or bool((log_weights != log_weights[0, 0]).any()):
+            weights = weights.gather(1, order)
+        below = torch.nn.functional.pad(weights.cumsum(1), (1, 0))
+        return cls(values, below / below[:, -1:], open)
 
 
-def points_like_a_sample(density: KernelDensity, count: int) -> Float[Tensor, "maps count ndim"]:
-    """Return `count` nodes of each map as points alone, for uniform kernels too.
+def _rounding(values: Tensor) -> Tensor:
+    """Return how far log-densities of one number may lie apart."""
+    rounding = 8 * torch.finfo(values.dtype).eps * (1.0 + values.abs())
+    return rounding.masked_fill(values.isinf(), 0.0)
 
-    In a uniform kernel the place follows the same kind of sequence, over its cell.
+
+def levels(ordered: Ordered, asked: Float[Tensor, "maps points"]) -> Float[Tensor, "maps points"]:
+    """Return the mass of what is denser than log-densities.
+
+    Below the least dense piece what is left of it falls in proportion to the density, as in the
+    tail of a Gaussian in the plane.
     """
-    if density.kernel != "uniform":
-        return nodes_of(density, count).points
-    log_probs, grid = flat_logits(density).flatten(1), density.grid
-    centres = grid.points(dtype=log_probs.dtype, device=log_probs.device).reshape(-1, grid.ndim)
-    place = (uniform_sequence(count, grid.ndim) - 0.5).to(log_probs)
-    return centres[_systematic(log_probs, count)] + place * place.new_tensor(grid.spacing)
+    asked = asked.contiguous()
+    at_most = torch.searchsorted(ordered.log_prob, asked + _rounding(asked), right=True)
+    left = ordered.below.gather(1, at_most)
+    if ordered.open:
+        beyond = (asked - ordered.log_prob[:, :1]).double().clamp(max=0.0).exp()
+        left = torch.where(at_most > 0, left, ordered.below[:, 1:2] * beyond)
+    return (1.0 - left).clamp(0.0, 1.0).to(asked.dtype)
 
 
-def _find_nodes(density: KernelDensity, count: int) -> Nodes:
-    """Return the nodes, computed anew."""
-    log_probs, grid = flat_logits(density), density.grid
-    displaced = normal_sequence(count, grid.ndim).to(log_probs)
-    points = log_probs.new_empty(len(log_probs), count, grid.ndim)
-    values = log_probs.new_empty(len(log_probs), count)
-    log_weights = torch.empty_like(values)
-    if is_separable(density):
-        bandwidth = flat_bandwidth(density)
-        tail = torch.full_like(bandwidth, TAIL)
-        none = torch.zeros_like(tail)
-        cost = lambda width: count * width * grid.ndim  # noqa: E731
-        for window in cell_windows(log_probs, log_probs.exp(), grid, tail, none, cost, BLOCK):
-            maps = window.maps
-            points[maps], values[maps], log_weights[maps] = _in_window(
-                window, bandwidth[maps], displaced
-            )
-    else:
-        kernels = kernels_of(density)
-        for maps, few in kernel_lists(kernels, kernels.log_probs, TAIL, lambda n: count * n, BLOCK):
-            points[maps], values[maps], log_weights[maps] = _in_list(few, displaced)
-    return Nodes(points, values, log_weights, displaced)
+def ties(ordered: Ordered, asked: Float[Tensor, "maps points"]) -> Float[Tensor, "maps points"]:
+    """Return the mass of the pieces that are as dense, up to rounding."""
+    asked = asked.contiguous()
+    rounding = _rounding(asked)
+    least = torch.searchsorted(ordered.log_prob, asked - rounding)
+    at_most = torch.searchsorted(ordered.log_prob, asked + rounding, right=True)
+    tie = ordered.below.gather(1, at_most) - ordered.below.gather(1, least)
+    return tie.masked_fill(asked.isneginf(), 0.0).to(asked.dtype)
 
 
-def _in_window(window: Window, bandwidth: Tensor, displaced: Tensor) -> tuple[Tensor, ...]:
-    """Return the nodes of maps with one bandwidth each, their log-densities and log-weights."""
-    log_probs, grid = window.logits.flatten(1), window.grid
-    index = _systematic(log_probs, len(displaced))
-    centres = grid.points(dtype=log_probs.dtype, device=log_probs.device).reshape(-1, grid.ndim)
-    points = centres[index] + bandwidth.reshape(-1, 1, 1) * displaced
-    values = separable_log_prob(window.logits, points, bandwidth, grid)
-    log_weights = log_probs.gather(1, index) - grid.ndim * bandwidth.log().unsqueeze(1)
-    points = points + window.shift.to(points).unsqueeze(1)
-    return points, values + log_probs.logsumexp(1, keepdim=True), log_weights
+def areas(ordered: Ordered, asked: Float[Tensor, "maps levels"]) -> Float[Tensor, "maps levels"]:
+    """Return the volumes of the regions of highest density that hold levels, float64.
 
-
-def _in_list(kernels: Kernels, displaced: Tensor) -> tuple[Tensor, ...]:
-    """Return the nodes of maps with kernels of their own, their log-densities and log-weights."""
-    own = kernels.take(_systematic(kernels.log_probs, len(displaced)))
-    points = own.centres + own.bandwidth.unsqueeze(-1) * displaced
-    log_weights = own.log_probs - displaced.shape[1] * own.bandwidth.log()
-    return points, kernels.log_density(points), log_weights
-
-
-def _systematic(log_probs: Float[Tensor, "maps kernels"], count: int) -> Tensor:
-    """Return for each node the kernel in which the cumulative probability reaches `(i + ½)/S`."""
-    cumulative = log_probs.exp().cumsum(1, dtype=torch.float64)
-    levels = (torch.arange(count, dtype=torch.float64, device=log_probs.device) + 0.5) / count
-    return torch.searchsorted(cumulative, levels * cumulative[:, -1:])
-
-
-def uniform_sequence(count: int, ndim: int) -> Float[Tensor, "count ndim"]:
-    """Return a low-discrepancy sequence in the unit cube, in float64.
-
-    In one and two dimensions that of Kronecker, `{½ + i α}`, `α_j = φ^−j` with
-    `φ^(ndim + 1) = φ + 1`; in three that of Sobol, whose entropies err a third less.
+    Pieces are taken from the densest on, each with the volume `mass / density`, the last one in
+    part. Beyond an open density's least dense piece it is the tail of a Gaussian in the plane: each
+    nat further down adds as much area as the mass that is left takes up at the density of its edge;
+    infinite at 1.
     """
-    if ndim == 3:
-        sequence = torch.quasirandom.SobolEngine(ndim).draw(count, dtype=torch.float64)
-        return sequence + 0.5 / count
-    ratio = 2.0
-    for _ in range(60):
-        ratio = (1.0 + ratio) ** (1.0 / (ndim + 1))
-    steps = torch.arange(1, count + 1, dtype=torch.float64).unsqueeze(1)
-    powers = torch.arange(1, ndim + 1, dtype=torch.float64)
-    return (0.5 + steps * ratio**-powers) % 1.0
+    values = ordered.log_prob.double().flip(1)
+    masses = ordered.below.diff(dim=1).flip(1)
+    volumes = torch.where(masses > 0, masses * (-values).exp(), 0.0)
+    held, filled = masses.cumsum(1), volumes.cumsum(1)
+    within = torch.minimum(asked, 1.0 - masses[:, -1:]) if ordered.open else asked
+    last = torch.searchsorted(held, within.contiguous()).clamp(max=masses.shape[1] - 1)
+    mass, volume = masses.gather(1, last), volumes.gather(1, last)
+    missing = (held.gather(1, last) - within) / mass.where(mass > 0, 1.0)
+    area = filled.gather(1, last) - missing.clamp(0.0, 1.0) * volume
+    if not ordered.open:
+        return area
+    further = (masses[:, -1:] / (1.0 - asked)).clamp(min=1.0).log()
+    return area + further * volumes[:, -1:]
 
 
-def normal_sequence(count: int, ndim: int) -> Float[Tensor, "count ndim"]:
-    """Return a low-discrepancy sequence of standard normal vectors, in float64.
+def masses_within(
+    points: Float[Tensor, "maps nodes ndim"],
+    weights: Float[Tensor, "#maps nodes"] | None,
+    centres: Float[Tensor, "#discs maps ndim"],
+    radii: Float[Tensor, "discs maps"],
+) -> Float[Tensor, "discs maps"]:
+    """Return the mass of the nodes within a distance of points, several discs for each map.
 
-    The uniform sequence is spread over the plane by radius and angle, so that discs about the
-    centre hold the right share; in one and three dimensions each axis goes through the inverse
-    normal distribution.
+    Args:
+        points: The nodes.
+        weights: Theirs, or None where all are equal.
+        centres: Of the discs.
+        radii: 0 or less hold nothing.
     """
-    uniform = uniform_sequence(count, ndim).clamp(1e-12, 1.0 - 1e-12)
-    if ndim != 2:
-        return torch.special.ndtri(uniform)
-    radius, angle = (-2.0 * uniform[:, 0].log()).sqrt(), 2.0 * math.pi * uniform[:, 1]
-    return torch.stack([radius * angle.cos(), radius * angle.sin()], -1)
+    masses = torch.empty_like(radii)
+    distance = None
+    for disc, radius in enumerate(radii):
+        if distance is None or len(centres) > 1:
+            distance = _distances(centres[disc].unsqueeze(1), points)
+        inside = distance <= radius.unsqueeze(1)
+        if weights is None:
+            masses[disc] = inside.sum(1) / points.shape[1]
+        else:
+            masses[disc] = (inside * weights).sum(1)
+    masses = masses.masked_fill(radii <= 0.0, 0.0)
+    missing = radii.isnan() | centres.isnan().any(-1)
+    return masses.masked_fill(missing, math.nan)
+
+
+def energy_scores(
+    points: Float[Tensor, "maps nodes ndim"],
+    weights: Float[Tensor, "#maps nodes"] | None,
+    asked: Float[Tensor, "samples maps ndim"],
+) -> Float[Tensor, "samples maps"]:
+    """Return `E|Y − y| − ½ E|Y − Y′|`.
+
+    Args:
+        points: The nodes.
+        weights: Theirs, or None where all are equal.
+        asked: The points `y`.
+    """
+    equal = points if weights is None else _equally_weighted(points, weights)
+    count, pairs = equal.shape[1], _pairings(equal.shape[1]).to(points.device)
+    within = points.new_empty(len(points))
+    size = max(1, _CACHED // (count * points.shape[2]))
+    for first in range(0, len(points), size):
+        rows = equal[first : first + size]
+        total = sum(_distances(rows, rows[:, pairing]).sum(1) for pairing in pairs)
+        within[first : first + size] = total / (len(pairs) * count)
+    scores = asked.new_empty(asked.shape[:2])
+    for sample, row in enumerate(asked):
+        distance = _distances(row.unsqueeze(1), points)
+        mean = distance.mean(1) if weights is None else (distance * weights).sum(1)
+        scores[sample] = mean - 0.5 * within
+    return scores
+
+
+def _distances(left: Tensor, right: Tensor) -> Tensor:
+    """Return distances along the last dimension, from the differences themselves."""
+    squares = (left[..., 0] - right[..., 0]).square_()
+    for axis in range(1, left.shape[-1]):
+        squares += (left[..., axis] - right[..., axis]).square_()
+    return squares.sqrt_()
+
+
+def _equally_weighted(points: Tensor, weights: Tensor) -> Tensor:
+    """Return nodes drawn systematically by weight, all of which weigh the same."""
+    count = min(points.shape[1], 2 * NODES)
+    cumulative = weights.double().expand(points.shape[:2]).cumsum(1)
+    steps = (torch.arange(count, dtype=torch.float64, device=points.device) + 0.5) / count
+    index = torch.searchsorted(cumulative, steps * cumulative[:, -1:])
+    index = index.clamp(max=points.shape[1] - 1).unsqueeze(2)
+    return points.gather(1, index.expand(-1, -1, points.shape[2]))
+
+
+@cache
+def _pairings(count: int) -> Tensor:
+    """Return partners for all nodes: permutations without a node that meets itself."""
+    generator = torch.Generator().manual_seed(0)
+    rows = []
+    for _ in range(PAIRINGS):
+        order = torch.randperm(count, generator=generator)
+        partner = torch.empty_like(order)
+        partner[order] = order.roll(1)
+        rows.append(partner)
+    return torch.stack(rows)

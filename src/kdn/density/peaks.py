@@ -69,17 +69,15 @@ def merged(
 
     points, scale = table(ends.points, math.nan), table(ends.scale, 0.0)
     values, mass = table(ends.values, -math.inf), table(mass, 0.0)
-    found, masses = (
-        points.new_full((count, k, points.shape[-1]), math.nan),
-        mass.new_zeros(count, k),
-    )
+    modes = points.new_full((count, k, points.shape[-1]), math.nan)
+    masses = mass.new_zeros(count, k)
     rows = torch.arange(count, device=values.device)
     for i in range(k):
         value, top = values.max(1)
-        there = points[rows, top]  # NaN where none is left, as no distance to it is small
-        same = (points - there.unsqueeze(1)).norm(dim=-1) < SAME * scale
+        best = points[rows, top]  # NaN where none is left, as no distance to it is small
+        same = (points - best.unsqueeze(1)).norm(dim=-1) < SAME * scale
         same = same & ~values.isneginf()
-        found[:, i] = there.masked_fill(value.isneginf().unsqueeze(1), math.nan)
+        modes[:, i] = best.masked_fill(value.isneginf().unsqueeze(1), math.nan)
         masses[:, i] = (mass * same).sum(1)
         values = values.masked_fill(same, -math.inf)
-    return found, masses
+    return modes, masses

@@ -12,18 +12,21 @@ import math
 import torch
 from torch import Tensor
 
-from kdn.density.axes import AxisTerms, axis_terms, log_normaliser
+from kdn.density.arguments import full_precision
 from kdn.density.logspace import (
+    BLOCK,
+    AxisTerms,
     Slopes,
-    blocks,
+    axis_terms,
     joint,
+    log_normaliser,
     log_space_sum,
     log_sum_exp,
     recorded,
     slope_gradients,
     slopes_of_moments,
 )
-from kdn.density.precision import full_precision
+from kdn.density.maps import blocks
 from kdn.grid import Grid
 
 __all__ = ["Contraction"]
@@ -157,12 +160,12 @@ def _recompute(
     slopes: Slopes,
 ) -> list[Tensor]:
     """Write the exact values for the `rare` (map, point) pairs; return their exponents."""
-    for block in blocks(len(rare[0]), logits[0].numel()):
+    for block in blocks(len(rare[0]), logits[0].numel(), BLOCK):
         maps, points = rare[0][block], rare[1][block]
-        some = [AxisTerms(*(f[maps, points].unsqueeze(1) for f in axis)) for axis in axes]
-        own = logits[maps]
-        log_sum, rare_slopes = log_space_sum(own, some, bandwidth[maps], slopes is not None)
-        log_total[maps, points] = log_sum.squeeze(1) - log_sum_exp(own.flatten(1))[0]
+        few = [AxisTerms(*(f[maps, points].unsqueeze(1) for f in axis)) for axis in axes]
+        rows = logits[maps]
+        log_sum, rare_slopes = log_space_sum(rows, few, bandwidth[maps], slopes is not None)
+        log_total[maps, points] = log_sum.squeeze(1) - log_sum_exp(rows.flatten(1))[0]
         if slopes and rare_slopes:
             slopes[0][maps, points] = rare_slopes[0].squeeze(1)
             slopes[1][maps, points] = rare_slopes[1].squeeze(1)
@@ -178,7 +181,7 @@ def _add_rare(
     *exponents: Tensor,
 ) -> None:
     """Add `grad · r` of the (map, point) pairs that were computed in log-space."""
-    for block in blocks(len(maps), logits[0].numel()):
+    for block in blocks(len(maps), logits[0].numel(), BLOCK):
         terms = joint(logits[maps[block]].unsqueeze(1), [e[block, None] for e in exponents])
         shares = terms.flatten(1).softmax(1).mul_(grad[maps[block], points[block], None])
         grad_logits.index_add_(0, maps[block], shares.view(-1, *logits.shape[1:]))

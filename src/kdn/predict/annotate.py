@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from kdn.data.images import as_rgb
-from kdn.data.paths import replacing
+from kdn.data.images import as_rgb, write_image
 from kdn.predict.boxes import outside_picture
 from kdn.predict.detect import Detector
 from kdn.predict.face import Box, Face
@@ -167,7 +164,7 @@ class _Work:
         if self.drawing is None:
             return
         try:
-            _write_picture(
+            write_image(
                 self.drawing.names.path(file), draw_faces(picture, faces, **self.drawing.options)
             )
         except (OSError, ValueError) as error:
@@ -253,12 +250,3 @@ class _Film:
             self.writer = self.stack.enter_context(VideoWriter(self.path, fps=fps))
             self.writer.write(frame)
         self.writer.write(drawn)
-
-
-def _write_picture(path: Path, picture: Picture) -> None:
-    """Write a picture whole or not at all."""
-    done, data = cv2.imencode(path.suffix, cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    if not done:
-        raise ValueError(f"{path}: cannot be encoded as {path.suffix}")
-    with replacing(path) as temporary:
-        temporary.write_bytes(data.tobytes())

@@ -78,7 +78,7 @@ def predict(
     grid: Grid | None = None
     for chunk, items in read_batches(dataset, batch, problems):
         inputs = default_collate(items)
-        with torch.no_grad():  # in inference mode a density keeps nothing that it computed
+        with torch.no_grad():
             crops = inputs["image"].to(model.mean.device)
             found = model.density(crops, flip=mirror, adjusted=False)
             density = model.recalibration(mirror).adjusted(found)

@@ -11,8 +11,7 @@ import torch
 from jaxtyping import UInt8
 
 from kdn.data import Framing, warp
-from kdn.density import GaussianDensity, MappedDensity, mixture, product
-from kdn.density.lattice import rows_of
+from kdn.density import GaussianDensity, MappedDensity, log_pool, mixture
 from kdn.grid import Affine
 from kdn.models.heads import turned_back
 from kdn.models.model import Model
@@ -21,7 +20,7 @@ from kdn.recipe import DataRecipe
 
 __all__ = ["COMBINATIONS", "Look", "Looks", "View", "densities_of_views", "views_of"]
 
-COMBINATIONS = {"mixture": mixture, "product": product}
+COMBINATIONS = {"mixture": mixture, "product": log_pool}
 """How densities of several looks become one."""
 
 
@@ -197,10 +196,8 @@ class Looks:
 
         The latter are not recalibrated.
         """
-        count = looks[0].density.batch_shape[-1]
-        rows = slice(face * count, (face + 1) * count)
         combine = COMBINATIONS[self.combine]
-        density = combine([rows_of(look.density, rows) for look in looks])
+        density = combine([look.density[face] for look in looks])
         if all(look.before is look.density for look in looks):
             return density, density
-        return density, combine([rows_of(look.before, rows) for look in looks])
+        return density, combine([look.before[face] for look in looks])

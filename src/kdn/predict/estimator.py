@@ -17,7 +17,6 @@ from torch.utils.data import default_collate
 from kdn.data import CropDataset, Sample
 from kdn.data.images import as_rgb
 from kdn.density import KernelDensity, LaplaceDensity
-from kdn.density.lattice import rows_of
 from kdn.models.checkpoint import load_model
 from kdn.models.model import Model
 from kdn.predict.detect import Detector
@@ -159,25 +158,17 @@ class Estimator:
             density = model.head.density(outputs)
             values: Tensor = model.head.decode(density).cpu()
             deviations = density.variance.sqrt().cpu()
-        count = len(model.labels.names)
         return [
             Estimate(
                 bbox=place.bbox,
                 names=model.labels.names,
                 values=values[row].numpy(),
                 deviations=deviations[row].numpy(),
-                density=_rows(density, slice(row * count, (row + 1) * count)),
+                density=density[row],
                 detection=place.detection,
             )
             for row, place in enumerate(places)
         ]
-
-
-def _rows(density: KernelDensity | LaplaceDensity, rows: slice) -> Any:
-    """Return the densities of one sample."""
-    if isinstance(density, LaplaceDensity):
-        return LaplaceDensity(density.loc.flatten()[rows], density.scale.flatten()[rows])
-    return rows_of(density, rows)
 
 
 def sample_of_place(image: Any, place: Place, name: str) -> Sample:

@@ -13,8 +13,7 @@ from numpy.typing import ArrayLike
 from kdn.data.markup import Markup
 from kdn.data.numbers import length_of
 from kdn.data.sample import Box
-from kdn.density import MappedDensity
-from kdn.density.combined import CombinedDensity
+from kdn.density import Density
 from kdn.models.recalibration import Recalibration
 
 __all__ = ["Abstention", "Face", "face_score"]
@@ -50,7 +49,7 @@ class Face:
     uncertainty: Float64[np.ndarray, " L"]
     score: float
     markup: Markup
-    density: MappedDensity | CombinedDensity
+    density: Density
     detection: float = math.nan
     abstention: Abstention | None = None
     recalibration: Recalibration = field(default_factory=Recalibration)
@@ -94,7 +93,7 @@ class Face:
     def error_probability(self, tau: float | str) -> Float64[np.ndarray, " L"]:
         """Return the probability that each landmark is farther than `tau` from where it is said.
 
-        `P(|Y − landmark| > tau)`, `Y ~ density`, by `kdn.density.mass_within`. Its mean over the
+        `P(|Y − landmark| > tau)`, `Y ~ density`, by `Density.mass_within`. Its mean over the
         landmarks is the share of them that is expected to be off by more.
 
         Args:

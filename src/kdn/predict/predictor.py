@@ -15,9 +15,7 @@ from torch import Tensor
 from kdn.data import Framing, warp
 from kdn.data.images import as_rgb
 from kdn.data.markup import Markup
-from kdn.density import GaussianDensity, KernelDensity, MappedDensity, decode
-from kdn.density.combined import CombinedDensity
-from kdn.density.lattice import rows_of
+from kdn.density import Density, GaussianDensity, KernelDensity, decode
 from kdn.grid import Affine
 from kdn.models.checkpoint import load_model
 from kdn.models.model import Model
@@ -268,10 +266,8 @@ class Landmarker:
                 found = self.model.density(stacked.to(device), flip=self.mirror, adjusted=False)
                 points = self.model.head.decode(found).double().cpu()
                 density = self._recalibration.adjusted(found)
-                count = points.shape[1]
                 for row, (place, crop_to_image) in enumerate(zip(some, maps, strict=True)):
-                    own = rows_of(density, slice(row * count, (row + 1) * count))
-                    yield self._face(own, points[row], place, crop_to_image)
+                    yield self._face(density[row], points[row], place, crop_to_image)
 
     def _combined(self, pictures: list[np.ndarray], places: list[Place]) -> Iterator[Face]:
         """Yield the face of each place from the densities of several looks."""
@@ -296,7 +292,7 @@ class Landmarker:
 
     def _in_image(
         self,
-        mapped: MappedDensity | CombinedDensity,
+        mapped: Density,
         landmarks: Float[np.ndarray, "L 2"],
         place: Place,
     ) -> Face:

@@ -13,15 +13,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import ClassVar
 
-import cv2
 import numpy as np
-from jaxtyping import UInt8
 
+from kdn.data.images import write_image
 from kdn.data.markup import Markup
-from kdn.data.paths import replacing
 from kdn.data.sample import Sample
 
-__all__ = ["FOLDER", "Format", "Writer", "format_named", "known_formats", "write_png"]
+__all__ = ["FOLDER", "Format", "Writer", "format_named", "known_formats"]
 
 FOLDER = "ibug"
 """Name of the format that a folder without a word before it is of."""
@@ -130,7 +128,7 @@ class Writer(ABC):
             folder = self.path.with_name(f"{self.path.stem}_pictures")
             picture = folder / f"{self._drawn:06d}.png"
             self._drawn += 1
-            write_png(picture, sample.image)
+            write_image(picture, sample.image)
         else:
             picture = Path(sample.image)
         try:
@@ -138,15 +136,6 @@ class Writer(ABC):
             return Path(os.path.relpath(picture.absolute(), base)).as_posix()
         except ValueError:  # on another drive
             return picture.absolute().as_posix()
-
-
-def write_png(path: Path, rgb: UInt8[np.ndarray, "height width 3"]) -> None:
-    """Write a picture as PNG, which loses nothing; the folder is made if there is none."""
-    encoded, data = cv2.imencode(".png", rgb[..., ::-1])
-    if not encoded:
-        raise ValueError(f"{path}: the picture cannot be encoded as PNG")
-    with replacing(path) as temporary:
-        temporary.write_bytes(data.tobytes())
 
 
 def known_formats() -> Mapping[str, Format]:

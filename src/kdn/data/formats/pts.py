@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Float64
 
 from kdn.data.formats.entries import read_entries, settle
-from kdn.data.formats.format import Writer, write_png
-from kdn.data.images import PICTURE_SUFFIXES
+from kdn.data.formats.format import Writer
+from kdn.data.images import PICTURE_SUFFIXES, write_image
 from kdn.data.markup import Markup
 from kdn.data.paths import replacing
 from kdn.data.sample import Sample
@@ -237,11 +237,11 @@ class PtsFolder(Writer):
     def _picture(self, sample: Sample, stem: str) -> None:
         """Put the picture there."""
         if isinstance(sample.image, np.ndarray):
-            write_png(self.path / f"{stem}.png", sample.image)
+            write_image(self.path / f"{stem}.png", sample.image)
             return
         source = Path(sample.image)
         if source.suffix.lower() not in PICTURE_SUFFIXES:
-            write_png(self.path / f"{stem}.png", sample.read())
+            write_image(self.path / f"{stem}.png", sample.read())
             return
         if not source.is_file():
             raise FileNotFoundError(f"{sample.id}: no picture {source}")

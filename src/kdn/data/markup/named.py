@@ -1,22 +1,28 @@
-"""Mark-ups by name, by file and by number of landmarks."""
+"""Mark-ups by name, by number of landmarks, and of the user's own, as a YAML file says them."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from kdn.data.markup.bodies import BODY17
-from kdn.data.markup.content import content_of_markup, markup_of_content, read_markup
-from kdn.data.markup.faces import FACE5, FACE19, FACE29, FACE68, FACE98, XM2VTS68
+import yaml
+
+from kdn.data.markup.known import MARKUPS
 from kdn.data.markup.markup import Markup
 
-__all__ = ["MARKUPS", "facts_of_markup", "markup_named", "markup_of_count", "markup_of_facts"]
+__all__ = [
+    "content_of_markup",
+    "facts_of_markup",
+    "markup_named",
+    "markup_of_content",
+    "markup_of_count",
+    "markup_of_facts",
+    "read_markup",
+]
 
-MARKUPS: Mapping[str, Markup] = {
-    markup.name: markup for markup in (FACE68, FACE98, FACE29, FACE19, FACE5, XM2VTS68, BODY17)
-}
-"""The mark-ups of the package, by name; of two with as many landmarks the usual one is first."""
+_FIELDS = ("name", "landmarks", "names", "flip", "eye_corners", "eyes", "pair", "groups", "edges")
 
 
 def markup_named(name: str | Mapping[str, Any]) -> Markup:
@@ -108,3 +114,194 @@ def markup_of_count(landmarks: int) -> Markup:
         if markup.landmarks == landmarks:
             return markup
     return Markup(name=f"points{landmarks}", landmarks=landmarks, flip=tuple(range(landmarks)))
+
+
+def read_markup(path: str | Path) -> Markup:
+    """Return the mark-up that a YAML file describes, in the terms of `markup_of_content`.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is no YAML, or describes no mark-up; the message names file and field.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        said = " ".join(str(error).split())
+        raise ValueError(f"{path}: not a YAML file in UTF-8 ({said})") from error
+    return markup_of_content(content, place=str(path))
+
+
+def markup_of_content(content: Any, *, place: str) -> Markup:
+    """Return the mark-up of plain values, as YAML and JSON have them.
+
+    * `name`: what it is called.
+    * `landmarks`: how many there are; may be left out where `names` are given.
+    * `names`: a different name for each landmark; or left out.
+    * `flip`: pairs that change places in a mirror image, the others staying; or the whole
+      permutation, one landmark each.
+    * `eye_corners`: the pair whose distance is the inter-ocular normaliser; or left out.
+    * `eyes`: two lists, the distance of whose centroids is the inter-pupil normaliser; or left out.
+    * `pair`: the pair whose distance is the normaliser `pair`, for what is no face; or left out.
+    * `groups`: lists by name, for tables; or left out.
+    * `edges`: pairs to draw a line between; or left out.
+
+    Landmarks are numbers from 0, or their names.
+
+    Args:
+        content: Those fields.
+        place: What the content is of, for messages.
+
+    Raises:
+        ValueError: If a field is not known, is missing, or does not say what it should; if the
+            mirror is not its own inverse, an index out of range or a name there twice. The message
+            names place and field.
+
+    Example:
+        >>> mouse = {"name": "mouse", "names": ["nose", "left ear", "right ear"],
+        ...          "flip": [["left ear", "right ear"]]}
+        >>> markup_of_content(mouse, place="mouse.yaml").flip
+        (0, 2, 1)
+    """
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{place}: must hold the fields of a mark-up, got {content!r:.40}")
+    unknown = [str(key) for key in content if key not in _FIELDS]
+    if unknown:
+        raise ValueError(f"{place}: {unknown[0]}: no such field; there are {', '.join(_FIELDS)}")
+    return _Reader(content, place).markup()
+
+
+def content_of_markup(markup: Markup) -> dict[str, Any]:
+    """Return a mark-up as plain values, of which `markup_of_content` makes an equal one."""
+    content: dict[str, Any] = {
+        "name": markup.name,
+        "landmarks": markup.landmarks,
+        "flip": list(markup.flip),
+        "groups": {name: list(group) for name, group in markup.groups.items()},
+        "edges": [list(edge) for edge in markup.edges],
+    }
+    if markup.names:
+        content["names"] = list(markup.names)
+    if markup.eye_corners is not None:
+        content["eye_corners"] = list(markup.eye_corners)
+    if markup.pair is not None:
+        content["pair"] = list(markup.pair)
+    if markup.eyes is not None:
+        content["eyes"] = [list(eye) for eye in markup.eyes]
+    return content
+
+
+class _Reader:
+    """Takes the fields one by one; what is wrong with one is said with its name."""
+
+    def __init__(self, content: Mapping[Any, Any], place: str) -> None:
+        self.content, self.place = content, place
+        self.names = self._names()
+        self.count = self._count()
+
+    def markup(self) -> Markup:
+        """Return the mark-up."""
+        name = self.content.get("name")
+        if not isinstance(name, str) or not name.strip():
+            raise self._wrong("name", "must be what the mark-up is called", name)
+        flip = self._flip()
+        corners = self._list("eye_corners", 2)
+        eyes = self._list("eyes", 2)
+        pair = self._list("pair", 2)
+        groups = self.content.get("groups") or {}
+        if not isinstance(groups, Mapping):
+            raise self._wrong("groups", "must be lists of landmarks by name", groups)
+        edges = self._list("edges") or []
+        return Markup(
+            name=name.strip(),
+            landmarks=self.count,
+            flip=flip,
+            eye_corners=None if corners is None else self._pair("eye_corners", corners),
+            eyes=None if eyes is None else self._two("eyes", eyes),
+            pair=None if pair is None else self._pair("pair", pair),
+            groups={str(key): self._indices("groups", group) for key, group in groups.items()},
+            edges=tuple(self._pair("edges", edge) for edge in edges),
+            names=self.names,
+        )
+
+    def _names(self) -> tuple[str, ...]:
+        given = self._list("names") or []
+        if not all(isinstance(name, str) and name.strip() for name in given):
+            raise self._wrong("names", "must be text", given)
+        names = tuple(name.strip() for name in given)
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise self._wrong("names", "must be different ones", twice[0])
+        return names
+
+    def _count(self) -> int:
+        count = self.content.get("landmarks", len(self.names) or None)
+        if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+            raise self._wrong("landmarks", "must be how many there are, or give names", count)
+        if self.names and len(self.names) != count:
+            raise self._wrong("names", f"must be {count}, as landmarks says", len(self.names))
+        return count
+
+    def _flip(self) -> tuple[int, ...]:
+        given = self._list("flip")
+        if given is None:
+            raise self._wrong(
+                "flip", "must be the pairs that mirror into each other, [] for none", None
+            )
+        if given and not any(isinstance(entry, list) for entry in given):
+            flip = self._indices("flip", given)
+            if sorted(flip) != list(range(self.count)):
+                raise self._wrong(
+                    "flip", f"must have each landmark of 0 to {self.count - 1} once", given
+                )
+        else:
+            pairs = [self._pair("flip", entry) for entry in given]
+            used = [index for pair in pairs for index in pair]
+            twice = [index for index in used if used.count(index) > 1]
+            if twice:
+                raise self._wrong("flip", "must have each landmark in one pair", twice[0])
+            swapped = {i: j for pair in pairs for i, j in (pair, pair[::-1])}
+            flip = tuple(swapped.get(i, i) for i in range(self.count))
+        wrong = [i for i, j in enumerate(flip) if flip[j] != i]
+        if wrong:
+            i = wrong[0]
+            said = f"{i} mirrors to {flip[i]}, which mirrors to {flip[flip[i]]}"
+            raise self._wrong("flip", "must be its own inverse", said)
+        return flip
+
+    def _list(self, field: str, length: int | None = None) -> list[Any] | None:
+        given = self.content.get(field)
+        if given is None:
+            return None
+        if not isinstance(given, list) or (length is not None and len(given) != length):
+            raise self._wrong(field, f"must be a list{f' of {length}' if length else ''}", given)
+        return given
+
+    def _pair(self, field: str, given: Any) -> tuple[int, int]:
+        pair = self._indices(field, given)
+        if len(pair) != 2 or pair[0] == pair[1]:
+            raise self._wrong(field, "must be pairs of two landmarks", given)
+        return pair[0], pair[1]
+
+    def _two(self, field: str, given: list[Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        return self._indices(field, given[0]), self._indices(field, given[1])
+
+    def _indices(self, field: str, given: Any) -> tuple[int, ...]:
+        if not isinstance(given, list):
+            raise self._wrong(field, "must be a list of landmarks", given)
+        return tuple(self._index(field, entry) for entry in given)
+
+    def _index(self, field: str, given: Any) -> int:
+        if isinstance(given, str) and given.strip() in self.names:
+            return self.names.index(given.strip())
+        if isinstance(given, int) and not isinstance(given, bool) and 0 <= given < self.count:
+            return given
+        allowed = f"0 to {self.count - 1}" + (" or their names" if self.names else "")
+        raise self._wrong(field, f"landmarks must be {allowed}", given)
+
+    def _wrong(self, field: str, rule: str, given: object) -> ValueError:
+        text = repr(given)
+        text = text if len(text) <= 60 else text[:60] + "…"
+        return ValueError(f"{self.place}: {field}: {rule}, got {text}")

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from kdn.density import GaussianDensity, KernelDensity, LaplaceDensity
+from kdn.density import Gaussian, GaussianDensity, KernelDensity, LaplaceDensity
 
 __all__ = ["PARTS", "Adjustment"]
 
@@ -113,12 +113,12 @@ def _kernels(density: KernelDensity, change: Adjustment) -> KernelDensity:
     empty = logits.isneginf()
     temperature = change.temperature.to(logits)
     cooled = logits.masked_fill(empty, 0.0) / temperature.reshape((*temperature.shape, *cells))
-    kernel: Any = density.kernel
+    kernel = density.kernel
     if density.bandwidth is None:
-        kernel = "gaussian"
-        variance = torch.tensor(sum(s**2 for s in grid.spacing) / (12 * grid.ndim)).to(logits)
+        square = kernel.variance * sum(s**2 for s in grid.spacing) / grid.ndim
+        square, kernel = torch.tensor(square).to(logits), Gaussian()
     else:
-        variance = density.bandwidth.square()
+        square = density.bandwidth.square()
     inner = cells if density.per_cell else ()
     factor, added = (
         value.to(logits).reshape((*value.shape, *inner))
@@ -128,7 +128,7 @@ def _kernels(density: KernelDensity, change: Adjustment) -> KernelDensity:
         cooled.masked_fill(empty, -math.inf),
         grid,
         kernel=kernel,
-        bandwidth=(factor.square() * variance + added).sqrt(),
+        bandwidth=(factor.square() * square + added / kernel.variance).sqrt(),
         offsets=density.offsets,
     )
 

@@ -8,8 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from kdn.density import KernelDensity, MappedDensity
-from kdn.density.combined import CombinedDensity
+from kdn.density import Density, KernelDensity, MappedDensity
 from kdn.grid import Affine
 
 __all__ = ["heat_of"]
@@ -18,7 +17,7 @@ _SAMPLES = 96  # along the longer side, of a density that has no cells
 
 
 def heat_of(
-    density: MappedDensity | CombinedDensity,
+    density: Density,
     corner: Float[np.ndarray, "2"],
     *,
     height: int,
@@ -76,7 +75,7 @@ def _levels(masses: Float[Tensor, "*batch rows columns"]) -> Float[Tensor, "*bat
 
 
 def _of_points(
-    density: MappedDensity | CombinedDensity,
+    density: Density,
     corner: np.ndarray,
     height: int,
     width: int,

@@ -1,10 +1,12 @@
-"""The mark-ups of faces that data sets use."""
+"""The mark-ups of the package: what data sets of faces and of people use."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from kdn.data.markup.markup import Markup, chain, counted, involution
 
-__all__ = ["FACE5", "FACE19", "FACE29", "FACE68", "FACE98", "XM2VTS68"]
+__all__ = ["BODY17", "FACE5", "FACE19", "FACE29", "FACE68", "FACE98", "MARKUPS", "XM2VTS68"]
 
 _EYE = ("outer corner", "upper outer", "upper inner", "inner corner", "lower inner", "lower outer")
 
@@ -259,3 +261,31 @@ XM2VTS68 = Markup(
     ),
 )
 """The 68 points that XM2VTS and FG-NET share (Messer et al., 1999), not those of iBUG."""
+
+_PAIRS = ("eye", "ear", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+
+BODY17 = Markup(
+    name="body17",
+    landmarks=17,
+    flip=involution(17, tuple((i, i + 1) for i in range(1, 17, 2))),
+    pair=(5, 12),
+    groups={
+        "head": tuple(range(5)),
+        "arms": tuple(range(5, 11)),
+        "legs": tuple(range(11, 17)),
+    },
+    edges=(
+        *((0, 1), (0, 2), (1, 3), (2, 4)),
+        *((5, 6), (5, 7), (6, 8), (7, 9), (8, 10)),
+        *((5, 11), (6, 12), (11, 12)),
+        *((11, 13), (12, 14), (13, 15), (14, 16)),
+    ),
+    names=("nose", *(f"{side} {part}" for part in _PAIRS for side in ("left", "right"))),
+)
+"""The 17 keypoints of a person (Lin et al., Microsoft COCO, 2014). Its normalising
+pair is the torso, from the left shoulder to the right hip (Sapp & Taskar, MODEC, 2013)."""
+
+MARKUPS: Mapping[str, Markup] = {
+    markup.name: markup for markup in (FACE68, FACE98, FACE29, FACE19, FACE5, XM2VTS68, BODY17)
+}
+"""The mark-ups of the package, by name; of two with as many landmarks the usual one is first."""
