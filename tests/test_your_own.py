@@ -11,13 +11,13 @@ import torch
 from torch.distributions import Categorical, Independent, Laplace, MixtureSameFamily
 
 from kdn.cli import main
-from kdn.data import PointLabels, ScalarLabels
+from kdn.data import PointLabels, ScalarLabels, held_out_samples
 from kdn.data.markup import Markup
 from kdn.grid import Grid
 from kdn.models.checkpoint import load_model, save_model
 from kdn.models.heads import build_head
 from kdn.models.model import build_model
-from kdn.recipe import HeadRecipe, NetworkRecipe, Recipe
+from kdn.recipe import DataRecipe, HeadRecipe, NetworkRecipe, Recipe
 
 PAGE = Path(__file__).parents[1] / "docs" / "your-own.md"
 HEAD, NETWORK = "lab.laplace:LaplaceKernels", "lab.unet:UNet"
@@ -121,11 +121,24 @@ def test_it_is_trained_calibrated_and_loaded_by_those_who_trust_it(
     assert main(["export", "--model", out, "--out", small, "--half", "--trust", "lab"]) == 0
 
 
+def test_a_format_that_a_checkpoint_names_is_read_by_those_who_trust_it(lab, tmp_path):
+    """What is held out is known from the sources that a stranger's recipe names."""
+    data = DataRecipe(train=("lab.mice:MICE:labels.txt",), valid_fraction=0.5)
+    for sources in ((), ("synthetic:3:0",)):
+        with pytest.raises(ValueError, match=r"needs the code of lab; .* or --trust lab"):
+            held_out_samples(data, THREE, sources, trust=("mice",))
+    assert "lab" not in sys.modules
+    for trust, sources in ((("lab",), ()), ((), data.train)):
+        with pytest.raises(FileNotFoundError, match=r"labels\.txt"):
+            held_out_samples(data, THREE, sources, trust=trust)
+    assert "lab.mice" in sys.modules
+
+
 def test_settings_are_those_of_its_signature(lab):
     def built(**changes):
         return build_model(recipe_of(**changes))
 
-    with pytest.raises(ValueError, match=r"head\.refine has no meaning for lab\.laplace:Lap.*got 2"):
+    with pytest.raises(ValueError, match=r"head\.refine has no meaning for lab\.lap.*got 2"):
         built(head={"name": HEAD, "refine": 2})
     with pytest.raises(ValueError, match=r"head\.options: lab\.\S+ takes sharpness, got 'sharp'"):
         built(head={"name": HEAD, "options": {"sharp": 1}})
@@ -156,7 +169,9 @@ def test_what_is_no_network_says_so(lab, name, said):
 
 def test_a_stranger_s_file_runs_none_of_its_code(lab, tmp_path, monkeypatch):
     """Whatever part of it names the code, and whatever else is trusted."""
-    (lab / "unet.py").open("a").write(f"\nopen({str(tmp_path / 'ran')!r}, 'w').close()\n")
+    code = (lab / "unet.py").read_text("utf-8")
+    mark = f"\nopen({str(tmp_path / 'ran')!r}, 'w').close()\n"
+    (lab / "unet.py").write_text(code + mark, encoding="utf-8")
     path = tmp_path / "stranger.safetensors"
     save_model(path, build_model(recipe_of(head={"refine": 1})), {})
     (tmp_path / "ran").unlink()
