@@ -233,6 +233,7 @@ def test_the_command(tmp_path, capsys):
     out = str(tmp_path / "all.json")
     assert main(["convert", source, "--out", out, "--labels-only"]) == 0
     assert len(load_samples(f"coco:{out}", None, pictures=False)) == 3
+    assert main(["convert", source, "--out", f"table:{tmp_path / 'faces.csv'}"]) == 2
     assert main(["convert", source, "--out", str(tmp_path / "faces.csv")]) == 2
     assert "out must be another file" in capsys.readouterr().err
     assert main(["convert", source, "--out", out, "--markup", "face68"]) == 2

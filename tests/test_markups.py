@@ -118,11 +118,11 @@ def test_the_usual_markup_of_a_number_of_landmarks():
 def test_a_file_describes_a_markup(tmp_path):
     path = write(tmp_path, PAGE)
     assert read_markup(path) == markup_named(str(path)) == MOUSE
-    assert markup_of_content(content_of_markup(MOUSE), place="there") == MOUSE
+    assert markup_of_content(content_of_markup(MOUSE), where="there") == MOUSE
     whole = write(tmp_path, "name: pair\nlandmarks: 3\nflip: [2, 1, 0]\n")
     assert read_markup(whole) == Markup(name="pair", landmarks=3, flip=(2, 1, 0))
     for markup in MARKUPS.values():
-        assert markup_of_content(content_of_markup(markup), place="there") == markup
+        assert markup_of_content(content_of_markup(markup), where="there") == markup
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Literal
 
 __all__ = ["convert"]
@@ -31,30 +30,31 @@ def convert(
         labels_only: Convert faces whose pictures are not there, too.
     """
     from kdn.data import join_samples, load_samples, source_markup, source_place
-    from kdn.data.convert import convert
+    from kdn.data.convert import convert, target_of
     from kdn.data.markup import markup_named
 
-    target = Path(out).expanduser()
+    _, target = target_of(out)
     for source in sources:
-        place = source_place(source)
-        if target.exists() and place.exists() and target.samefile(place):
+        path = source_place(source)
+        if target.exists() and path.exists() and target.samefile(path):
             raise ValueError(f"out must be another file than {source}, got {out}")
-    given = None if markup is None else markup_named(markup)
-    known = given
+    named = None if markup is None else markup_named(markup)
     problems: list[str] = []
-    parts = []
-    for source in sources:
-        part = load_samples(source, given, problems=problems, pictures=not labels_only)
-        own = source_markup(source, part) if given is None and len(part) else known
-        known = own if known is None else known
-        if own is not None and known is not None and own.name != known.name:
+    parts = [load_samples(s, named, problems=problems, pictures=not labels_only) for s in sources]
+    of_sources = {
+        source: named or source_markup(source, samples)
+        for source, samples in zip(sources, parts, strict=True)
+        if len(samples)
+    }
+    if not of_sources:
+        raise ValueError("\n".join(["no face can be used", *problems[:10]]))
+    known = next(iter(of_sources.values()))
+    for source, other in of_sources.items():
+        if other.name != known.name:
             raise ValueError(
-                f"sources must be of one mark-up, got {known.name} and {own.name} ({source}); "
+                f"sources must be of one mark-up, got {known.name} and {other.name} ({source}); "
                 f"--markup says what they are if that is wrong"
             )
-        parts.append(part)
-    if known is None or not any(map(len, parts)):
-        raise ValueError("\n".join(["no face can be used", *problems[:10]]))
     written = convert(
         join_samples(parts),
         out,

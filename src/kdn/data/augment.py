@@ -17,7 +17,6 @@ from kdn.recipe import AugmentRecipe
 __all__ = [
     "Augmentation",
     "augment_pixels",
-    "augmented_crop",
     "draw_augmentation",
     "occluded",
     "varied_crop",
@@ -86,27 +85,6 @@ def draw_augmentation(recipe: AugmentRecipe, rng: np.random.Generator) -> Augmen
     )
 
 
-def augmented_crop(
-    bbox: Box, augmentation: Augmentation, *, height: int, width: int, context: float = 1.0
-) -> Affine:
-    """Return the crop → image map of a face by FAN's rule and a variation, as one affine map.
-
-    Other crops follow from `varied_crop`.
-
-    Args:
-        bbox: Box of the face, image pixels.
-        augmentation: What is varied; the default gives `crop_of_box`.
-        height: Rows of the crop.
-        width: Columns of the crop.
-        context: Side of the square as a share of FAN's.
-
-    Raises:
-        ValueError: If the box is not finite or has no area.
-    """
-    framing = Framing("face", height=height, width=width, context=context)
-    return varied_crop(framing, bbox, None, augmentation)
-
-
 def varied_crop(
     framing: Framing, bbox: Box, picture: tuple[int, int] | None, augmentation: Augmentation
 ) -> Affine:
@@ -142,11 +120,11 @@ def augment_pixels(
         crop = cv2.GaussianBlur(crop, (0, 0), augmentation.blur)  # type: ignore[assignment]
     if augmentation.occluder is not None:
         rows, columns = _pixels(augmentation.occluder, height, width)
-        part = crop[rows, columns]
+        region = crop[rows, columns]
         if augmentation.colour is None:
-            part[...] = rng.integers(256, size=part.shape, dtype=np.uint8)
+            region[...] = rng.integers(256, size=region.shape, dtype=np.uint8)
         else:
-            part[...] = augmentation.colour
+            region[...] = augmentation.colour
     if augmentation.noise > 0:
         noise = rng.standard_normal(crop.shape, dtype=np.float32)
         noise *= np.float32(255 * augmentation.noise)

@@ -12,7 +12,7 @@ from kdn.data.markup import Markup
 from kdn.data.sample import Sample, tight_box
 from kdn.data.split import picture_names
 
-__all__ = ["Converted", "convert", "target_forms"]
+__all__ = ["Converted", "convert", "target_forms", "target_of"]
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def convert(
     """
     if not len(samples):
         raise ValueError("samples must hold at least one face")
-    writer_class, path = _target(out)
+    writer_class, path = target_of(out)
     writer = writer_class(path, markup, picture_names(samples), pictures)
     problems, faces = [], 0
     for index in range(len(samples)):
@@ -94,12 +94,16 @@ def target_forms() -> tuple[str, ...]:
     """
     written = [known for known in known_formats().values() if known.writer is not None]
     files = [f"FILE{suffix}" for known in written for suffix in known.suffixes]
-    named = [f"{known.name}:{known.place}" for known in written if not known.suffixes]
+    named = [f"{known.name}:{known.form}" for known in written if not known.suffixes]
     return ("FOLDER", *files, *named, "package.module:NAME:PLACE")
 
 
-def _target(out: str) -> tuple[type[Writer], Path]:
-    """Return what writes such a file or folder, and its path."""
+def target_of(out: str) -> tuple[type[Writer], Path]:
+    """Return what writes such a file or folder, and its path.
+
+    Raises:
+        ValueError: If it is none of `target_forms`.
+    """
     named = format_named(out)
     path = Path(out if named is None else named[1]).expanduser()
     if named is None:

@@ -316,9 +316,9 @@ def _laid_on_background(image: UInt8[np.ndarray, "height width 4"]) -> Rgb:
     if alpha.min() == 255:
         return colours
     for rows in range(0, len(image), 256):  # in bands, so that 16 bits are held of one band only
-        part = slice(rows, rows + 256)
-        clear = np.uint16(255) - alpha[part]
+        band = slice(rows, rows + 256)
+        clear = np.uint16(255) - alpha[band]
         # At most 255·255 + 127, which fits 16 bits.
-        mixed = colours[part] * alpha[part].astype(np.uint16) + BACKGROUND * clear + 127
-        colours[part] = mixed // 255
+        mixed = colours[band] * alpha[band].astype(np.uint16) + BACKGROUND * clear + 127
+        colours[band] = mixed // 255
     return colours

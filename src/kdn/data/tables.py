@@ -107,12 +107,12 @@ def named_rows(
         names: Columns that may hold the name; the first that is there does.
         problems: Where to put one line about each row that is none or has no name.
     """
-    for place, row in rows:
+    for where, row in rows:
         cells = {} if isinstance(row, str) else row
         name = next((cells[column] for column in names if column in cells), None)
         if isinstance(row, str):
-            problems.append(f"{place}: {row}")
+            problems.append(f"{where}: {row}")
         elif isinstance(name, str) and name.strip():
-            yield name.strip(), place, row
+            yield name.strip(), where, row
         else:
-            problems.append(f"{place}: {names[0]!r} (or {', '.join(names[1:])}) must be a name")
+            problems.append(f"{where}: {names[0]!r} (or {', '.join(names[1:])}) must be a name")

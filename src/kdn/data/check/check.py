@@ -120,8 +120,8 @@ def check_data(
         Duplicates(tuple(names), _same_faces(seen.faces[digest]))
         for digest, names in seen.names.items()
     ]
-    found = (group for group in groups if len(group.pictures) > 1 or group.same_faces)
-    return DataReport(tuple(reports), tuple(found))
+    reported = (group for group in groups if len(group.pictures) > 1 or group.same_faces)
+    return DataReport(tuple(reports), tuple(reported))
 
 
 def _check_source(

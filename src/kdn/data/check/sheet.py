@@ -72,8 +72,8 @@ def contact_sheet(
     columns = min(columns, len(tiles))
     rows = math.ceil(len(tiles) / columns)
     sheet = np.full((rows * side, columns * side, 3), 32, np.uint8)
-    for place, tile in enumerate(tiles):
-        y, x = side * (place // columns), side * (place % columns)
+    for number, tile in enumerate(tiles):
+        y, x = side * (number // columns), side * (number % columns)
         sheet[y : y + side, x : x + side] = tile
     return sheet
 

@@ -93,9 +93,9 @@ def _placed(file: Path, annotations: list[Any]) -> Iterator[tuple[str, Any]]:
             number = entry.get("id")
             known = _plain(number)
             image = entry.get("image_id")
-            given = {"id": number if known else index, "image_id": image if _plain(image) else None}
-            place = f"annotation {number}" if known else f"entry {index}"
-            yield f"{file}: {place}", {**entry, **given}
+            ids = {"id": number if known else index, "image_id": image if _plain(image) else None}
+            where = f"annotation {number}" if known else f"entry {index}"
+            yield f"{file}: {where}", {**entry, **ids}
         else:
             yield f"{file}: entry {index}", entry
 

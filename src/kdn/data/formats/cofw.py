@@ -66,14 +66,13 @@ class CofwFile:
 
     @contextmanager
     def _opened(self) -> Iterator[Any]:
-        """Yield the open file; whatever h5py runs into in a broken one is said with its name."""
+        """Yield the open file; whatever h5py runs into in a broken one is named."""
         h5py = h5py_module(self.path)  # not kept: processes that prepare crops get a copy of this
         try:
             with h5py.File(self.path, "r") as file:
                 yield file
         except (AttributeError, KeyError, OSError, RuntimeError, TypeError) as error:
-            said = f"{self.path}: cannot be read as a MATLAB file ({error})"
-            raise ValueError(said) from error
+            raise ValueError(f"{self.path}: cannot be read as a MATLAB file ({error})") from error
 
     def _variable(self, content: Any, stem: str) -> str:
         """Return what a variable is called in a file for training or for test."""
@@ -89,16 +88,16 @@ class CofwFile:
             ValueError: If it is none; the message names file and number.
         """
         if self._pictures is not None:
-            found = self._pictures[index]
+            array = self._pictures[index]
         else:
             with self._opened() as file:
-                found = file[file[self._name][()].ravel()[index]][()].T
-        if found.dtype != np.uint8 or found.ndim not in (2, 3) or found.shape[2:] not in ((), (3,)):
+                array = file[file[self._name][()].ravel()[index]][()].T
+        if array.dtype != np.uint8 or array.ndim not in (2, 3) or array.shape[2:] not in ((), (3,)):
             raise ValueError(
                 f"{self.path}: picture {index + 1} must be 8-bit, grey or RGB, "
-                f"got {found.dtype} of shape {found.shape}"
+                f"got {array.dtype} of shape {array.shape}"
             )
-        grey = found[..., None] if found.ndim == 2 else found
+        grey = array[..., None] if array.ndim == 2 else array
         return np.ascontiguousarray(np.broadcast_to(grey, (*grey.shape[:2], 3)))
 
 
@@ -187,9 +186,9 @@ def read_cofw68(
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: no such folder")
     source = CofwFile(pictures) if pictures is not None and pictures.is_file() else None
-    place = folder if pictures is None else pictures
-    if source is None and not place.is_dir():
-        raise FileNotFoundError(f"{place}: no such file or folder")
+    images = folder if pictures is None else pictures
+    if source is None and not images.is_dir():
+        raise FileNotFoundError(f"{images}: no such file or folder")
 
     def read(entry: tuple[int, Path]) -> Sample:
         number, file = entry
@@ -201,7 +200,7 @@ def read_cofw68(
         if source is not None and number > source.count:
             raise ValueError(f"{source.path} has {source.count} pictures")
         name = f"{folder.resolve().name}/{number:04d}"
-        image = _NO_PICTURE if source is not None else _numbered(place, number)
+        image = _NO_PICTURE if source is not None else _numbered(images, number)
         return labelled(name, image, points - 1.0, visible=hidden == 0, picture=name)
 
     entries = ((str(file), (number, file)) for number, file in _files(folder))
@@ -221,8 +220,8 @@ def _indices(labels: Sequence[Sample]) -> list[int]:
 
 def _files(folder: Path) -> Iterator[tuple[int, Path]]:
     """Yield the files of points by their number."""
-    found = ((_POINTS.fullmatch(path.stem), path) for path in folder.glob("*.mat"))
-    yield from sorted((int(match[1]), path) for match, path in found if match)
+    numbered = ((_POINTS.fullmatch(path.stem), path) for path in folder.glob("*.mat"))
+    yield from sorted((int(match[1]), path) for match, path in numbered if match)
 
 
 def _numbered(folder: Path, number: int) -> Path:

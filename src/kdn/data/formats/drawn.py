@@ -19,14 +19,14 @@ _COUNT_AND_SEED = re.compile(r"(\d+):(\d+)")
 def _drawn(
     name: str,
     faces: type[SyntheticFaces],
-    place: Path,
+    path: Path,
     markup: Markup | None,
     *,
     problems: list[str] | None,
 ) -> SyntheticFaces:
-    match = _COUNT_AND_SEED.fullmatch(str(place))
+    match = _COUNT_AND_SEED.fullmatch(str(path))
     if match is None:
-        raise ValueError(f"source must be {name}:COUNT:SEED, got {f'{name}:{place}'!r}")
+        raise ValueError(f"source must be {name}:COUNT:SEED, got {f'{name}:{path}'!r}")
     if markup is not None and markup.name != FACE68.name:
         raise ValueError(f"synthetic faces have the mark-up {FACE68.name}, not {markup.name}")
     return faces(int(match[1]), seed=int(match[2]))

@@ -51,10 +51,10 @@ def read_entries(
     Raises:
         ValueError: If there is no entry, or, without `problems`, if any cannot be used.
     """
-    found: list[str] = []
+    lines: list[str] = []
     samples: list[Sample] = []
     count = 0
-    for place, entry in entries:
+    for where, entry in entries:
         count += 1
         try:
             sample = read(entry)
@@ -62,13 +62,14 @@ def read_entries(
                 continue
             _check_count(sample, samples, markup)
         except (OSError, ValueError) as error:
-            said = str(error)
-            found.append(said if said.startswith(f"{place}:") else f"{place}: {said}")
+            message = str(error)
+            named = message.startswith(f"{where}:")
+            lines.append(message if named else f"{where}: {message}")
             continue
         samples.append(sample)
     if not count:
         raise ValueError(f"{source}: holds no labels")
-    settle(found, problems)
+    settle(lines, problems)
     return samples
 
 
@@ -81,21 +82,21 @@ def _check_count(sample: Sample, before: Sequence[Sample], markup: Markup | None
         raise ValueError(f"{count} points, but the first has {len(before[0].landmarks)}")
 
 
-def settle(found: Sequence[str], problems: list[str] | None) -> None:
+def settle(lines: Sequence[str], problems: list[str] | None) -> None:
     """Hand over lines about what cannot be used, or raise with the first ten of them.
 
     Args:
-        found: The lines.
+        lines: One for each thing that cannot be used.
         problems: Where to put them; None to raise if there is any.
 
     Raises:
         ValueError: If there are lines and no place to put them.
     """
     if problems is not None:
-        problems.extend(found)
-    elif found:
-        more = [f"… and {len(found) - 10} more"] if len(found) > 10 else []
-        raise ValueError("\n".join([*found[:10], *more]))
+        problems.extend(lines)
+    elif lines:
+        more = [f"… and {len(lines) - 10} more"] if len(lines) > 10 else []
+        raise ValueError("\n".join([*lines[:10], *more]))
 
 
 def labelled(
@@ -134,8 +135,8 @@ def labelled(
         raise ValueError("no landmark has a position")
     box = tight_box(points, valid) if bbox is None else bbox
     if not (np.isfinite(box).all() and box[2] > box[0] and box[3] > box[1]):
-        said = "the landmarks lie on one line" if bbox is None else f"got {list(bbox)}"
-        raise ValueError(f"the box must have an area, {said}")
+        message = "the landmarks lie on one line" if bbox is None else f"got {list(bbox)}"
+        raise ValueError(f"the box must have an area, {message}")
     return Sample(
         id=name,
         image=image,

@@ -41,7 +41,7 @@ def read_fgnet(
         for path in sorted((points if apart else folder).iterdir())
         if path.suffix.lower() == ".pts"
     }
-    place = folder.resolve().name
+    folder_name = folder.resolve().name
 
     def read(picture: Path) -> Sample:
         stem = picture.stem.casefold()
@@ -51,10 +51,10 @@ def read_fgnet(
         if stem not in labels:
             raise ValueError("no .pts file of that name")
         return labelled(
-            f"{place}/{picture.stem}",
+            f"{folder_name}/{picture.stem}",
             picture,
             pts_numbers(labels[stem]),
-            picture=f"{place}/{picture.stem}",
+            picture=f"{folder_name}/{picture.stem}",
             attributes={"age": float(named[2]), "person": named[1]},
         )
 

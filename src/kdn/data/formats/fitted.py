@@ -44,26 +44,26 @@ def read_300wlp(
 
     `points` says which of the two.
     """
-    place = folder.resolve()
-    shared = place.name.removesuffix("_Flip")
+    whole = folder.resolve()
+    shared = whole.name.removesuffix("_Flip")
 
     def read(picture: Path) -> Sample:
         stem = picture.stem
         beside = picture.with_name(f"{stem}_pts.mat")
-        apart = place.parent / "landmarks" / place.name / f"{stem}_pts.mat"
+        apart = whole.parent / "landmarks" / whole.name / f"{stem}_pts.mat"
         file = next((path for path in (beside, apart) if path.is_file()), None)
         if file is not None:
-            found = mat_matrix(read_mat(file), file, f"pts_{points}")
+            array = mat_matrix(read_mat(file), file, f"pts_{points}")
         elif points == "2d" and picture.with_suffix(".mat").is_file():
             file = picture.with_suffix(".mat")
-            found = mat_matrix(read_mat(file), file, "pt2d").T
+            array = mat_matrix(read_mat(file), file, "pt2d").T
         else:
             raise ValueError("no _pts.mat file beside it or in ../landmarks")
         view = _VIEW.fullmatch(stem)
         return labelled(
-            f"{place.name}/{stem}",
+            f"{whole.name}/{stem}",
             picture,
-            _points(found, file),
+            _points(array, file),
             picture=f"{shared}/{view[1] if view else stem}",
         )
 
@@ -82,7 +82,7 @@ def read_aflw2000(
     Convention: written by MATLAB, so counted from 1: 1 is subtracted. The box is the tight box.
     `attributes` has the head's `pitch`, `yaw` and `roll` in degrees.
     """
-    place = folder.resolve()
+    whole = folder.resolve()
 
     def read(picture: Path) -> Sample:
         file = picture.with_suffix(".mat")
@@ -91,28 +91,28 @@ def read_aflw2000(
         content = read_mat(file)
         valid = None
         if markup is not None and markup.name == FACE19.name:
-            found = np.delete(mat_matrix(content, file, "pt2d"), _EARS, axis=1).T
-            valid = (found != -1).any(axis=1)
+            array = np.delete(mat_matrix(content, file, "pt2d"), _EARS, axis=1).T
+            valid = (array != -1).any(axis=1)
         else:
-            found = mat_matrix(content, file, "pt3d_68").T[:, :2]
+            array = mat_matrix(content, file, "pt3d_68").T[:, :2]
         turned = np.degrees(mat_matrix(content, file, "Pose_Para").ravel()[:3])
         return labelled(
-            f"{place.name}/{picture.stem}",
+            f"{whole.name}/{picture.stem}",
             picture,
-            _points(found, file),
+            _points(array, file),
             valid=valid,
-            picture=f"{place.name}/{picture.stem}",
+            picture=f"{whole.name}/{picture.stem}",
             attributes=dict(zip(("pitch", "yaw", "roll"), turned.tolist(), strict=True)),
         )
 
     return read_entries(folder, pictures_in(folder), read, markup=markup, problems=problems)
 
 
-def _points(found: np.ndarray, file: Path) -> np.ndarray:
+def _points(array: np.ndarray, file: Path) -> np.ndarray:
     """Return landmarks in image pixels of MATLAB's."""
-    if found.ndim != 2 or found.shape[1] != 2:
-        raise ValueError(f"{file.name} has points of shape {found.shape}, expected two columns")
-    return found.astype(np.float64) - 1.0
+    if array.ndim != 2 or array.shape[1] != 2:
+        raise ValueError(f"{file.name} has points of shape {array.shape}, expected two columns")
+    return array.astype(np.float64) - 1.0
 
 
 _300WLP = Format("300wlp", "FOLDER", read_300wlp, markup=FACE68)

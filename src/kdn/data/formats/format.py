@@ -33,18 +33,18 @@ class Format:
 
     Args:
         name: What stands before the colon of a source, `coco` in `coco:people.json`.
-        place: What stands behind it, for messages and help: `FILE.json`, `FOLDER`.
-        read: Returns the samples of such a place, in its order:
-            `read(place, markup, problems=problems)`. `place` is a `Path`; `markup` what the
+        form: What stands behind it, for messages and help: `FILE.json`, `FOLDER`.
+        read: Returns the samples of such a file or folder, in its order:
+            `read(path, markup, problems=problems)`. `path` is a `Path`; `markup` what the
             landmarks are, None for any number that is the same in all of it; `problems` a list for
-            one line about each entry that cannot be used, None to raise `ValueError`. A place that
+            one line about each entry that cannot be used, None to raise `ValueError`. One that
             is not there, or holds no such labels at all, raises `FileNotFoundError` or
             `ValueError`. Messages begin with file and line, or entry. No picture is decoded.
-        pictures: Whether `@PICTURES` may follow the place; `read` takes `pictures`, a `Path` or
+        pictures: Whether `@PICTURES` may follow the path; `read` takes `pictures`, a `Path` or
             None, then.
         markup: What the landmarks are, where they are the same in all such data.
         landmarks: Whether samples have landmarks; `read` takes no mark-up if not.
-        writer: Writes such a place; None if it is only read.
+        writer: Writes such a file or folder; None if it is only read.
         suffixes: Endings by which a file to write is known to be of this format.
 
     Example:
@@ -62,7 +62,7 @@ class Format:
     """
 
     name: str
-    place: str
+    form: str
     read: Callable[..., Sequence[Sample]]
     _: KW_ONLY
     pictures: bool = False
@@ -71,18 +71,18 @@ class Format:
     writer: type[Writer] | None = None
     suffixes: tuple[str, ...] = ()
 
-    def split(self, place: str) -> tuple[Path, Path | None]:
-        """Return the place and that of its pictures behind the last `@`, if one was named."""
-        file, _, pictures = place.rpartition("@")
-        if not self.pictures or not file or Path(place).expanduser().exists():
-            return Path(place).expanduser(), None
+    def split(self, location: str) -> tuple[Path, Path | None]:
+        """Return a path and that of its pictures behind the last `@`, if one was named."""
+        file, _, pictures = location.rpartition("@")
+        if not self.pictures or not file or Path(location).expanduser().exists():
+            return Path(location).expanduser(), None
         return Path(file).expanduser(), Path(pictures).expanduser()
 
     def samples(
-        self, place: str, markup: Markup | None, problems: list[str] | None
+        self, location: str, markup: Markup | None, problems: list[str] | None
     ) -> Sequence[Sample]:
-        """Return the samples of a place as it was named."""
-        path, pictures = self.split(place)
+        """Return the samples of a file or folder as it was named."""
+        path, pictures = self.split(location)
         apart = {"pictures": pictures} if self.pictures else {}
         landmarks = (markup,) if self.landmarks else ()
         return self.read(path, *landmarks, problems=problems, **apart)
@@ -169,7 +169,7 @@ def foreign_package(text: str) -> str | None:
 
 
 def format_named(text: str) -> tuple[Format, str] | None:
-    """Return the format that a source or a target names, and the place behind its colon.
+    """Return the format that a source or a target names, and what stands behind its colon.
 
     Args:
         text: `NAME:PLACE`, or `package.module:NAME:PLACE` with the name that a `Format` has in a
@@ -181,17 +181,17 @@ def format_named(text: str) -> tuple[Format, str] | None:
     Raises:
         ValueError: If it names a module or a format in it that is not there.
     """
-    word, _, place = text.partition(":")
+    word, _, location = text.partition(":")
     if word in known_formats():
-        return (known_formats()[word], place) if place else None
+        return (known_formats()[word], location) if location else None
     match = _FOREIGN.fullmatch(text)
     if match is None or Path(text).expanduser().exists():
         return None
-    module, name, place = match.groups()
+    module, name, location = match.groups()
     try:
         value = getattr(import_module(module), name, None)
     except ImportError as error:
         raise ValueError(f"{text}: {module} cannot be imported ({error})") from error
-    if not isinstance(value, Format) or not place:
+    if not isinstance(value, Format) or not location:
         raise ValueError(f"{text}: must be package.module:NAME:PLACE with the name of a Format")
-    return value, place
+    return value, location

@@ -48,8 +48,8 @@ def mat_matrix(content: dict[str, Any] | None, path: Path, name: str) -> Any:
         raise ValueError(f"{path}: is of MATLAB's version 7.3, expected version 5")
     value = content.get(name)
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "buif":
-        there = ", ".join(key for key in content if not key.startswith("__"))
-        raise ValueError(f"{path}: has no numbers {name!r}, only {there}")
+        names = ", ".join(key for key in content if not key.startswith("__"))
+        raise ValueError(f"{path}: has no numbers {name!r}, only {names}")
     return value
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import shutil
 from collections import Counter
@@ -16,6 +15,7 @@ from kdn.data.formats.entries import read_entries, settle
 from kdn.data.formats.format import Writer
 from kdn.data.images import PICTURE_SUFFIXES, write_image
 from kdn.data.markup import Markup
+from kdn.data.numbers import as_coordinate
 from kdn.data.paths import replacing
 from kdn.data.sample import Sample
 
@@ -126,7 +126,7 @@ def _without_header(path: Path, lines: Lines) -> tuple[Lines, int | None]:
         raise ValueError(f"{path}:{lines[-1][0]}: no line '}}' closes the points")
     announced = None
     for number, line in lines[:opening]:
-        key, _, value = (part.strip() for part in line.partition(":"))
+        key, _, value = (field.strip() for field in line.partition(":"))
         if key.lower() == "n_points":
             if not value.isdecimal():
                 raise ValueError(f"{path}:{number}: n_points must be a whole number, got {value!r}")
@@ -134,24 +134,17 @@ def _without_header(path: Path, lines: Lines) -> tuple[Lines, int | None]:
     return lines[opening + 1 : closing], announced
 
 
-def _read_points(path: Path, lines: Lines) -> list[tuple[float, float]]:
+def _read_points(path: Path, lines: Lines) -> list[list[float]]:
     points = []
     for number, line in lines:
+        fields = line.split()
+        if len(fields) != 2:
+            raise ValueError(f"{path}:{number}: expected two numbers, got {line!r}")
         try:
-            x, y = (_number(field) for field in line.split())
-        except ValueError:
-            raise ValueError(f"{path}:{number}: expected two numbers, got {line!r}") from None
-        if not (math.isfinite(x) and math.isfinite(y)):
-            raise ValueError(f"{path}:{number}: coordinates must be finite, got {line!r}")
-        points.append((x, y))
+            points.append([as_coordinate(field) for field in fields])
+        except ValueError as error:
+            raise ValueError(f"{path}:{number}: {error}") from None
     return points
-
-
-def _number(text: str) -> float:
-    """Return a number; unlike Python's own, it has no underscores between its digits."""
-    if "_" in text:
-        raise ValueError(f"expected a number, got {text!r}")
-    return float(text)
 
 
 def _pairs(folder: Path, problems: list[str]) -> list[tuple[Path, Path]]:

@@ -23,7 +23,7 @@ def source_forms() -> tuple[str, ...]:
         >>> [form for form in source_forms() if form.startswith("coco")]
         ['coco:FILE.json']
     """
-    named = [f"{known.name}:{known.place}" for known in known_formats().values()]
+    named = [f"{known.name}:{known.form}" for known in known_formats().values()]
     return ("FOLDER", *named, "package.module:NAME:PLACE")
 
 
@@ -50,9 +50,9 @@ def load_samples(
         FileNotFoundError: If there is no such file or folder.
         ValueError: If the source has none of these forms, or does not have this mark-up.
     """
-    known, place = _format_of(source)
+    known, location = _format_of(source)
     _check_markup(source, known, markup)
-    samples = known.samples(place, markup, problems)
+    samples = known.samples(location, markup, problems)
     return _with_their_pictures(samples, problems) if pictures else samples
 
 
@@ -81,12 +81,12 @@ def source_place(source: str) -> Path:
         >>> source_place("coco:people.json@pictures").name
         'people.json'
     """
-    known, place = _format_of(source)
-    return known.split(place)[0]
+    known, location = _format_of(source)
+    return known.split(location)[0]
 
 
 def _format_of(source: str) -> tuple[Format, str]:
-    """Return the format of a source and its place."""
+    """Return the format of a source, and what it is read from."""
     named = format_named(source)
     if named is not None:
         return named

@@ -28,7 +28,7 @@ BOX_COLUMNS = ("box_x0", "box_y0", "box_x1", "box_y1")
 _PATHS = ("path", "file", "image")
 _FIRST = ("path", "id", "picture")
 _LANDMARK = re.compile(r"(?:x|y|visible)\d+")
-_SAID = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+_FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
 
 
 def read_table(
@@ -64,7 +64,7 @@ def read_table(
     columns = _Columns(file if parquet else f"{file}:1", header)
     if markup is not None and markup.landmarks and not columns.count:
         raise ValueError(
-            f"{columns.place}: has no landmarks (x0, y0, x1, y1 …), but the mark-up {markup.name} "
+            f"{columns.where}: has no landmarks (x0, y0, x1, y1 …), but the mark-up {markup.name} "
             f"has {markup.landmarks}"
         )
 
@@ -79,29 +79,29 @@ def read_table(
 class _Columns:
     """Which columns a table has, and a face out of a row."""
 
-    def __init__(self, place: object, header: Sequence[str]) -> None:
-        self.place = place
+    def __init__(self, where: object, header: Sequence[str]) -> None:
+        self.where = where
         path = next((name for name in _PATHS if name in header), None)
         if path is None:
-            raise ValueError(f"{place}: must have a column path, file or image")
+            raise ValueError(f"{where}: must have a column path, file or image")
         self.path = path
         twice = [name for name in header if header.count(name) > 1]
         if twice:
-            raise ValueError(f"{place}: column {twice[0]!r} is there twice")
+            raise ValueError(f"{where}: column {twice[0]!r} is there twice")
         self.count = sum(bool(re.fullmatch(r"x\d+", name)) for name in header)
         wanted = {f"{axis}{i}" for i in range(self.count) for axis in "xy"}
-        there = {name for name in header if re.fullmatch(r"[xy]\d+", name)}
-        if wanted != there:
-            odd = sorted(wanted ^ there)
-            raise ValueError(f"{place}: must have x0, y0, x1, y1 …, of which {odd[0]!r} is odd")
+        coordinates = {name for name in header if re.fullmatch(r"[xy]\d+", name)}
+        if wanted != coordinates:
+            odd = sorted(wanted ^ coordinates)
+            raise ValueError(f"{where}: must have x0, y0, x1, y1 …, of which {odd[0]!r} is odd")
         self.visible = "visible0" in header
         if self.visible and not self.count:
-            raise ValueError(f"{place}: has visible0, but not x0 and y0")
+            raise ValueError(f"{where}: has visible0, but not x0 and y0")
         needed = {f"visible{i}" for i in range(self.count)} if self.visible else set()
         needed |= set(BOX_COLUMNS) if any(name in header for name in BOX_COLUMNS) else set()
         missing = sorted(needed - set(header))
         if missing:
-            raise ValueError(f"{place}: column {missing[0]!r} is missing")
+            raise ValueError(f"{where}: column {missing[0]!r} is missing")
         self.box = "box_x0" in header
         known = {path, "id", "picture", *BOX_COLUMNS}
         self.others = [n for n in header if n and n not in known and not _LANDMARK.fullmatch(n)]
@@ -112,7 +112,7 @@ class _Columns:
         if not isinstance(picture, str) or not picture.strip():
             raise ValueError(f"{self.path} is empty")
         picture = picture.strip()
-        own = faces.name(picture)
+        name = faces.name(picture)
         points = [[_number(row[f"{axis}{i}"]) for axis in "xy"] for i in range(self.count)]
         landmarks = np.array(points, np.float64).reshape(-1, 2)
         half = np.flatnonzero(np.isnan(landmarks).any(axis=1) & ~np.isnan(landmarks).all(axis=1))
@@ -129,7 +129,7 @@ class _Columns:
             name: _value(row[name]) for name in self.others if row[name] not in (None, "")
         }
         return labelled(
-            str(row.get("id") or "").strip() or own,
+            str(row.get("id") or "").strip() or name,
             faces.path(picture),
             landmarks,
             valid=valid,
@@ -160,9 +160,9 @@ def _flag(value: Any) -> bool:
     if isinstance(value, bool):
         return value
     text = "1" if value is None else str(value).strip().casefold() or "1"
-    if text not in _SAID:
+    if text not in _FLAGS:
         raise ValueError(f"visible must be 1 or 0, got {shown(value)}")
-    return _SAID[text]
+    return _FLAGS[text]
 
 
 def _value(value: Any) -> str | float | bool:

@@ -26,10 +26,10 @@ def read_utkface(folder: Path, *, problems: list[str] | None = None) -> list[Sam
 
     Of each picture the header is read, for its size.
     """
-    place = folder.resolve().name
+    folder_name = folder.resolve().name
 
     def read(picture: Path) -> Sample:
-        name = f"{place}/{picture.name}"
+        name = f"{folder_name}/{picture.name}"
         return labelled(
             name,
             picture,

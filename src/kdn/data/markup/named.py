@@ -54,19 +54,19 @@ def markup_named(name: str | Mapping[str, Any]) -> Markup:
     return MARKUPS[name]
 
 
-def _described(given: str | Mapping[str, Any]) -> Markup:
+def _described(value: str | Mapping[str, Any]) -> Markup:
     """Return the mark-up of a mapping, or of JSON text of one."""
     try:
-        content = json.loads(given) if isinstance(given, str) else given
+        content = json.loads(value) if isinstance(value, str) else value
     except ValueError as error:
-        raise ValueError(f"markup: is no JSON ({error}), got {given!r:.60}") from error
-    return markup_of_content(content, place="markup")
+        raise ValueError(f"markup: is no JSON ({error}), got {value!r:.60}") from error
+    return markup_of_content(content, where="markup")
 
 
-def _own(markup: Markup, place: str) -> Markup:
+def _own(markup: Markup, where: str) -> Markup:
     """Return a mark-up whose name is not that of another one of the package."""
     if markup != MARKUPS.get(markup.name, markup):
-        raise ValueError(f"{place}: name: {markup.name} is the package's own, choose another")
+        raise ValueError(f"{where}: name: {markup.name} is the package's own, choose another")
     return markup
 
 
@@ -93,7 +93,7 @@ def markup_of_facts(facts: Mapping[str, Any]) -> Markup:
     """
     content = facts.get("markup_content")
     if content is not None:
-        return markup_of_content(content, place="markup_content")
+        return markup_of_content(content, where="markup_content")
     name = facts.get("markup")
     if not isinstance(name, str) or name not in MARKUPS:
         raise ValueError(f"no mark-up is named {name!r}; there are {', '.join(sorted(MARKUPS))}")
@@ -131,10 +131,10 @@ def read_markup(path: str | Path) -> Markup:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         said = " ".join(str(error).split())
         raise ValueError(f"{path}: not a YAML file in UTF-8 ({said})") from error
-    return markup_of_content(content, place=str(path))
+    return markup_of_content(content, where=str(path))
 
 
-def markup_of_content(content: Any, *, place: str) -> Markup:
+def markup_of_content(content: Any, *, where: str) -> Markup:
     """Return the mark-up of plain values, as YAML and JSON have them.
 
     * `name`: what it is called.
@@ -152,25 +152,25 @@ def markup_of_content(content: Any, *, place: str) -> Markup:
 
     Args:
         content: Those fields.
-        place: What the content is of, for messages.
+        where: What the content is of, for messages.
 
     Raises:
         ValueError: If a field is not known, is missing, or does not say what it should; if the
             mirror is not its own inverse, an index out of range or a name there twice. The message
-            names place and field.
+            names it and the field.
 
     Example:
         >>> mouse = {"name": "mouse", "names": ["nose", "left ear", "right ear"],
         ...          "flip": [["left ear", "right ear"]]}
-        >>> markup_of_content(mouse, place="mouse.yaml").flip
+        >>> markup_of_content(mouse, where="mouse.yaml").flip
         (0, 2, 1)
     """
     if not isinstance(content, Mapping):
-        raise ValueError(f"{place}: must hold the fields of a mark-up, got {content!r:.40}")
+        raise ValueError(f"{where}: must hold the fields of a mark-up, got {content!r:.40}")
     unknown = [str(key) for key in content if key not in _FIELDS]
     if unknown:
-        raise ValueError(f"{place}: {unknown[0]}: no such field; there are {', '.join(_FIELDS)}")
-    return _Reader(content, place).markup()
+        raise ValueError(f"{where}: {unknown[0]}: no such field; there are {', '.join(_FIELDS)}")
+    return _Reader(content, where).markup()
 
 
 def content_of_markup(markup: Markup) -> dict[str, Any]:
@@ -196,8 +196,8 @@ def content_of_markup(markup: Markup) -> dict[str, Any]:
 class _Reader:
     """Takes the fields one by one; what is wrong with one is said with its name."""
 
-    def __init__(self, content: Mapping[Any, Any], place: str) -> None:
-        self.content, self.place = content, place
+    def __init__(self, content: Mapping[Any, Any], where: str) -> None:
+        self.content, self.where = content, where
         self.names = self._names()
         self.count = self._count()
 
@@ -227,10 +227,10 @@ class _Reader:
         )
 
     def _names(self) -> tuple[str, ...]:
-        given = self._list("names") or []
-        if not all(isinstance(name, str) and name.strip() for name in given):
-            raise self._wrong("names", "must be text", given)
-        names = tuple(name.strip() for name in given)
+        value = self._list("names") or []
+        if not all(isinstance(name, str) and name.strip() for name in value):
+            raise self._wrong("names", "must be text", value)
+        names = tuple(name.strip() for name in value)
         twice = [name for name in names if names.count(name) > 1]
         if twice:
             raise self._wrong("names", "must be different ones", twice[0])
@@ -245,19 +245,19 @@ class _Reader:
         return count
 
     def _flip(self) -> tuple[int, ...]:
-        given = self._list("flip")
-        if given is None:
+        value = self._list("flip")
+        if value is None:
             raise self._wrong(
                 "flip", "must be the pairs that mirror into each other, [] for none", None
             )
-        if given and not any(isinstance(entry, list) for entry in given):
-            flip = self._indices("flip", given)
+        if value and not any(isinstance(entry, list) for entry in value):
+            flip = self._indices("flip", value)
             if sorted(flip) != list(range(self.count)):
                 raise self._wrong(
-                    "flip", f"must have each landmark of 0 to {self.count - 1} once", given
+                    "flip", f"must have each landmark of 0 to {self.count - 1} once", value
                 )
         else:
-            pairs = [self._pair("flip", entry) for entry in given]
+            pairs = [self._pair("flip", entry) for entry in value]
             used = [index for pair in pairs for index in pair]
             twice = [index for index in used if used.count(index) > 1]
             if twice:
@@ -272,36 +272,36 @@ class _Reader:
         return flip
 
     def _list(self, field: str, length: int | None = None) -> list[Any] | None:
-        given = self.content.get(field)
-        if given is None:
+        value = self.content.get(field)
+        if value is None:
             return None
-        if not isinstance(given, list) or (length is not None and len(given) != length):
-            raise self._wrong(field, f"must be a list{f' of {length}' if length else ''}", given)
-        return given
+        if not isinstance(value, list) or (length is not None and len(value) != length):
+            raise self._wrong(field, f"must be a list{f' of {length}' if length else ''}", value)
+        return value
 
-    def _pair(self, field: str, given: Any) -> tuple[int, int]:
-        pair = self._indices(field, given)
+    def _pair(self, field: str, value: Any) -> tuple[int, int]:
+        pair = self._indices(field, value)
         if len(pair) != 2 or pair[0] == pair[1]:
-            raise self._wrong(field, "must be pairs of two landmarks", given)
+            raise self._wrong(field, "must be pairs of two landmarks", value)
         return pair[0], pair[1]
 
-    def _two(self, field: str, given: list[Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        return self._indices(field, given[0]), self._indices(field, given[1])
+    def _two(self, field: str, value: list[Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        return self._indices(field, value[0]), self._indices(field, value[1])
 
-    def _indices(self, field: str, given: Any) -> tuple[int, ...]:
-        if not isinstance(given, list):
-            raise self._wrong(field, "must be a list of landmarks", given)
-        return tuple(self._index(field, entry) for entry in given)
+    def _indices(self, field: str, value: Any) -> tuple[int, ...]:
+        if not isinstance(value, list):
+            raise self._wrong(field, "must be a list of landmarks", value)
+        return tuple(self._index(field, entry) for entry in value)
 
-    def _index(self, field: str, given: Any) -> int:
-        if isinstance(given, str) and given.strip() in self.names:
-            return self.names.index(given.strip())
-        if isinstance(given, int) and not isinstance(given, bool) and 0 <= given < self.count:
-            return given
+    def _index(self, field: str, value: Any) -> int:
+        if isinstance(value, str) and value.strip() in self.names:
+            return self.names.index(value.strip())
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < self.count:
+            return value
         allowed = f"0 to {self.count - 1}" + (" or their names" if self.names else "")
-        raise self._wrong(field, f"landmarks must be {allowed}", given)
+        raise self._wrong(field, f"landmarks must be {allowed}", value)
 
-    def _wrong(self, field: str, rule: str, given: object) -> ValueError:
-        text = repr(given)
+    def _wrong(self, field: str, rule: str, value: object) -> ValueError:
+        text = repr(value)
         text = text if len(text) <= 60 else text[:60] + "…"
-        return ValueError(f"{self.place}: {field}: {rule}, got {text}")
+        return ValueError(f"{self.where}: {field}: {rule}, got {text}")

@@ -116,9 +116,9 @@ class SyntheticExpressions(SyntheticFaces):
         landmarks = acted(rest.landmarks, intensities)
         shut = intensities.get("AU43", 0.0) == 5  # drawn without an iris
         shape = replace(rest, landmarks=landmarks, second=landmarks, closed=(shut, shut))
-        said = {name: float(intensities.get(name, 0.0)) for name in ACTION_LANDMARKS}
+        attributes = {name: float(intensities.get(name, 0.0)) for name in ACTION_LANDMARKS}
         sample = _labelled(self._drawn(rng, shape, rest=rest), self._name(index), heads=True)
-        return replace(sample, attributes=said)
+        return replace(sample, attributes=attributes)
 
     def _sample(self, index: int) -> Sample:
         return self.acting(index, draw_intensities(self._rng(index, 1)))
