@@ -159,6 +159,15 @@ def _formats_in(folders: tuple[str, ...]) -> Mapping[str, Format]:
     return formats
 
 
+def foreign_package(text: str) -> str | None:
+    """Return the package whose code a source runs; None for the formats of `kdn` and for files."""
+    match = _FOREIGN.fullmatch(text)
+    if match is None or match[1] in known_formats() or Path(text).expanduser().exists():
+        return None
+    package = match[1].split(".")[0]
+    return None if package == "kdn" else package
+
+
 def format_named(text: str) -> tuple[Format, str] | None:
     """Return the format that a source or a target names, and what stands behind its colon.
 
