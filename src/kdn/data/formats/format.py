@@ -19,12 +19,12 @@ from kdn.data.images import write_image
 from kdn.data.markup import Markup
 from kdn.data.sample import Sample
 
-__all__ = ["FOLDER", "Format", "Writer", "format_named", "known_formats"]
+__all__ = ["FOLDER", "Format", "Writer", "foreign_package", "format_named", "known_formats"]
 
 FOLDER = "ibug"
 """Name of the format that a folder without a word before it is of."""
 
-_FOREIGN = re.compile(r"((?!\d)\w+(?:\.\w+)*):((?!\d)\w+):(.*)")
+_FOREIGN = re.compile(r"((?!\d)\w+(?:\.\w+)*):(?!\d)\w+:.*")
 
 
 @dataclass(frozen=True)
@@ -159,6 +159,25 @@ def _formats_in(folders: tuple[str, ...]) -> Mapping[str, Format]:
     return formats
 
 
+def foreign_package(text: str) -> str | None:
+    """Return the package whose code a source runs; None for the formats of `kdn` and for files.
+
+    Example:
+        >>> foreign_package("lab.mice:MICE:labels.txt"), foreign_package("coco:people.json")
+        ('lab', None)
+    """
+    module = _module_named(text)
+    return None if module is None or module.split(".")[0] == "kdn" else module.split(".")[0]
+
+
+def _module_named(text: str) -> str | None:
+    """Return the module that a source names a format of; None for words and files."""
+    match = _FOREIGN.fullmatch(text)
+    if match is None or match[1] in known_formats() or Path(text).expanduser().exists():
+        return None
+    return match[1]
+
+
 def format_named(text: str) -> tuple[Format, str] | None:
     """Return the format that a source or a target names, and what stands behind its colon.
 
@@ -175,10 +194,10 @@ def format_named(text: str) -> tuple[Format, str] | None:
     word, _, location = text.partition(":")
     if word in known_formats():
         return (known_formats()[word], location) if location else None
-    match = _FOREIGN.fullmatch(text)
-    if match is None or Path(text).expanduser().exists():
+    module = _module_named(text)
+    if module is None:
         return None
-    module, name, location = match.groups()
+    name, _, location = location.partition(":")
     try:
         value = getattr(import_module(module), name, None)
     except ImportError as error:
