@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from answers import Case, wrong_of
-from kdn.density import GaussianDensity, KernelDensity, log_pool, mixture
+from densities import BATCH, GRIDS, bandwidth_of, uniform
+from kdn.density import GaussianDensity, Kernel, KernelDensity, log_pool, mixture
 from kdn.grid import Grid
-from random_cases import mixture_cases, pool_cases, single_cases
+from random_cases import kernels_of, mixture_cases, pool_cases, single_cases
 from references import Kernels, Truth
 
 CASES = [*single_cases(50, 0), *mixture_cases(12, 0), *pool_cases(6, 0, log_pool)]
@@ -42,6 +43,56 @@ def test_rows_of_a_batch_answer_as_they_do_in_it(case: Case):
         torch.testing.assert_close(few.entropy(), density.entropy()[rows], **near)
         levels = density.hdr_level(points)[rows]
         torch.testing.assert_close(few.hdr_level(points[rows]), levels, **near)
+
+
+class Triangle(Kernel):
+    """A kernel that the library does not know: `1 − |u|`, as far as 1."""
+
+    name, variance = "triangle", 1.0 / 6.0
+
+    def log_density(self, u: Tensor) -> Tensor:
+        return (1.0 - u.abs()).clamp(min=0.0).log()
+
+    def cdf(self, u: Tensor) -> Tensor:
+        u = u.clamp(-1.0, 1.0)
+        return 0.5 + u - 0.5 * u * u.abs()
+
+    def quantile(self, level: Tensor) -> Tensor:
+        side = 1.0 - (2.0 * torch.minimum(level, 1.0 - level)).sqrt()
+        return torch.where(level < 0.5, -side, side)
+
+
+class Laplace(Kernel):
+    """Another one, with a cusp: `exp(−|u|) / 2`."""
+
+    name, variance = "laplace", 2.0
+
+    def log_density(self, u: Tensor) -> Tensor:
+        return -u.abs() - math.log(2.0)
+
+    def cdf(self, u: Tensor) -> Tensor:
+        return 0.5 - 0.5 * u.sign() * torch.expm1(-u.abs())
+
+    def quantile(self, level: Tensor) -> Tensor:
+        return -(level - 0.5).sign() * torch.log1p(-2.0 * (level - 0.5).abs())
+
+
+@pytest.mark.parametrize("kernel", [Triangle(), Laplace()], ids=["triangle", "laplace"])
+@pytest.mark.parametrize("form", ["number", "cell"])
+@pytest.mark.parametrize("ndim", [1, 2, 3])
+def test_kernels_from_outside_answer_everything(kernel, form, ndim):
+    grid = GRIDS[ndim]
+    offsets = uniform(*BATCH, ndim, *grid.shape, low=-1.0, high=1.0, seed=2)
+    density = KernelDensity(
+        uniform(*BATCH, *grid.shape, low=-3.0, high=3.0, seed=1),
+        grid,
+        bandwidth=bandwidth_of(form, grid),
+        offsets=offsets if form == "cell" else None,
+        kernel=kernel,
+    )
+    groups = [[row] for row in kernels_of(density, kernel.name)]
+    case = Case(f"{kernel.name}s", "outside", "", density, groups, torch.float64)
+    assert not wrong_of(case, count=1 << 13)
 
 
 def gaussian_truth(*scales: float, means: tuple[float, ...], exponents=(1.0,)) -> Truth:
