@@ -142,7 +142,7 @@ def main() -> None:
     torch.set_num_threads(1)
     model = kdn.load("face68").model
     if arguments.data:
-        faces = list(load_samples(arguments.data, model.markup)[: arguments.faces])
+        faces = list(load_samples(arguments.data, model.labels.markup)[: arguments.faces])
     else:
         faces = list(SyntheticFaces(arguments.faces, seed=1))
     # Before `log_pool` it was `product`.

@@ -9,11 +9,11 @@ import torch
 
 from kdn.data import (
     Augmentation,
+    Framing,
     augment_pixels,
-    augmented_crop,
-    crop_of_box,
     draw_augmentation,
     occluded,
+    varied_crop,
 )
 from kdn.recipe import AugmentRecipe
 
@@ -68,19 +68,18 @@ def test_nothing_is_varied_by_a_recipe_of_nothing():
     assert replace(drawn, colour=None, noise_seed=0) == Augmentation()
     crop = np.random.default_rng(0).integers(256, size=(9, 14, 3), dtype=np.uint8)
     np.testing.assert_array_equal(augment_pixels(crop, drawn), crop)
-    plain = augmented_crop(BOX, drawn, height=40, width=60)
-    assert torch.equal(plain.matrix, crop_of_box(BOX, height=40, width=60).matrix)
-    close = augmented_crop(BOX, drawn, height=40, width=60, context=0.8)
-    assert torch.equal(close.matrix, crop_of_box(BOX, height=40, width=60, context=0.8).matrix)
-    assert not torch.equal(close.matrix, plain.matrix)
+    for context in (1.0, 0.8):
+        framing = Framing("face", height=40, width=60, context=context)
+        same = varied_crop(framing, BOX, None, drawn)
+        assert torch.equal(same.matrix, framing.crop_to_image(BOX).matrix)
 
 
-def test_augmented_crop_by_hand():
+def test_a_varied_crop_by_hand():
     # The square's side is 80 and its centre (25, 38.24). Shifted by (0.1, −0.05)·80 the centre is
     # (33, 34.24). At scale 1.5 in 40 rows a crop pixel is 3 image pixels. Turned by 90°, crop x
     # runs along image y and crop y against image x; mirrored, crop x runs against image y.
     varied = Augmentation(flip=True, rotation=math.pi / 2, scale=1.5, shift=(0.1, -0.05))
-    crop = augmented_crop(BOX, varied, height=40, width=60)
+    crop = varied_crop(Framing("face", height=40, width=60), BOX, None, varied)
     points = torch.tensor([[29.5, 19.5], [31.5, 24.5]], dtype=torch.float64)
     expected = [[33, 34.24], [33 - 3 * 5, 34.24 - 3 * 2]]
     np.testing.assert_allclose(crop.points(points), expected, atol=1e-12)
@@ -88,8 +87,10 @@ def test_augmented_crop_by_hand():
 
 def test_flipping_is_the_mirror_image_of_the_crop():
     varied = Augmentation(rotation=0.3, scale=0.9, shift=(0.02, 0.03))
-    plain = augmented_crop(BOX, varied, height=40, width=60)
-    flipped = augmented_crop(BOX, replace(varied, flip=True), height=40, width=60)
+    plain = varied_crop(Framing("face", height=40, width=60), BOX, None, varied)
+    flipped = varied_crop(
+        Framing("face", height=40, width=60), BOX, None, replace(varied, flip=True)
+    )
     points = torch.rand(7, 2, dtype=torch.float64) * 40
     mirrored = torch.stack([59 - points[:, 0], points[:, 1]], dim=1)
     np.testing.assert_allclose(flipped.points(points), plain.points(mirrored), atol=1e-12)

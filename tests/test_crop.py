@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from kdn.data import crop_of_box, warp
+from kdn.data import Framing, warp
 from kdn.grid import Affine
 
 BOX = (10.0, 20.0, 40.0, 68.0)  # 30 wide, 48 high: the square's side is 200·78/195 = 80
@@ -16,10 +16,10 @@ def mapped(affine: Affine, x: float, y: float) -> list[float]:
     return affine.points(torch.tensor([x, y], dtype=torch.float64)).tolist()
 
 
-def test_crop_of_box_by_hand():
+def test_the_crop_of_a_face_by_hand():
     # Centre (25, 44 − 0.12·48) = (25, 38.24); 40 rows show 80 image pixels, so the scale is 2 and
     # the middle of the crop is crop pixel (29.5, 19.5).
-    crop = crop_of_box(BOX, height=40, width=60)
+    crop = Framing("face", height=40, width=60).crop_to_image(BOX)
     assert mapped(crop, 29.5, 19.5) == pytest.approx([25, 38.24], abs=1e-12)
     assert mapped(crop, 0, 0) == pytest.approx([25 - 59, 38.24 - 39], abs=1e-12)
     assert mapped(crop, 59, 3) == pytest.approx([25 + 59, 38.24 - 33], abs=1e-12)
@@ -28,14 +28,14 @@ def test_crop_of_box_by_hand():
 
 def test_less_context_shows_the_face_larger():
     # 0.7 times the square: scale 1.4 about (25, 44 − 0.7·0.12·48) = (25, 39.968).
-    crop = crop_of_box(BOX, height=40, width=60, context=0.7)
+    crop = Framing("face", height=40, width=60, context=0.7).crop_to_image(BOX)
     assert mapped(crop, 29.5, 19.5) == pytest.approx([25, 39.968], abs=1e-12)
     assert mapped(crop, 59.5, 20.5) == pytest.approx([25 + 42, 39.968 + 1.4], abs=1e-12)
 
 
 def test_the_square_fits_inside_a_crop_of_any_form():
     for height, width in ((40, 60), (60, 40)):
-        crop = crop_of_box(BOX, height=height, width=width)
+        crop = Framing("face", height=height, width=width).crop_to_image(BOX)
         assert math.exp(0.5 * crop.log_abs_det().item()) == pytest.approx(2)
 
 
@@ -51,7 +51,7 @@ def test_the_square_fits_inside_a_crop_of_any_form():
 )
 def test_boxes_without_area_are_refused(box):
     with pytest.raises(ValueError, match="bbox must be finite"):
-        crop_of_box(box, height=40, width=60)
+        Framing("face", height=40, width=60).crop_to_image(box)
 
 
 def ramp(height: int, width: int) -> np.ndarray:

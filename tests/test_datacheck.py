@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from kdn.cli import main
-from kdn.data import Sample, SyntheticFaces, crop_of_box, load_samples
+from kdn.data import Framing, Sample, SyntheticFaces, load_samples
 from kdn.data.check import as_json, as_text, check_data, contact_sheet, pose_of, roll_and_yaw
 from kdn.data.convert import convert
 from kdn.data.images import read_image
@@ -165,7 +165,7 @@ def test_the_sheet_shows_landmarks_where_they_are(tmp_path):
     sample = replace(face(tmp_path, "grey.png", points), visible=np.array([1, 0, 1, 1, 0], bool))
     sheet = contact_sheet([sample] * 3, FACE5, columns=2, side=160)
     assert sheet.shape == (320, 320, 3)
-    to_image = crop_of_box(sample.bbox, height=160, width=160)
+    to_image = Framing("face", height=160, width=160).crop_to_image(sample.bbox)
     scale, offset = to_image.linear[0, 0].item(), to_image.offset.numpy()
     for index, point in enumerate(points):
         if index == 4:

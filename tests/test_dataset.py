@@ -12,10 +12,10 @@ from torch.utils.data import DataLoader
 
 from kdn.data import (
     CropDataset,
+    Framing,
     PointLabels,
     Sample,
     SyntheticFaces,
-    crop_of_box,
     init_worker,
     load_samples,
     read_image,
@@ -260,7 +260,7 @@ def test_the_recipe_says_how_much_is_shown():
     face = SyntheticFaces(2, seed=5)[1]
     data = DataRecipe(height=40, width=56, context=0.75)
     item = CropDataset([face, face], labels=PointLabels(FACE68), data=data, augment=None, seed=0)[1]
-    expected = crop_of_box(face.bbox, height=40, width=56, context=0.75)
+    expected = Framing("face", height=40, width=56, context=0.75).crop_to_image(face.bbox)
     assert torch.equal(item["crop_to_image"], expected.matrix)
     back = expected.points(item["target"].double()).numpy()
     np.testing.assert_allclose(back, face.landmarks, atol=1e-4)

@@ -13,11 +13,9 @@ from kdn.data import (
     Framing,
     PointLabels,
     Sample,
-    augmented_crop,
-    crop_of_box,
+    varied_crop,
     warp,
 )
-from kdn.data.augment import varied_crop
 from kdn.data.markup import Markup
 from kdn.grid import Affine, whole_box
 from kdn.recipe import AugmentRecipe, DataRecipe
@@ -84,13 +82,12 @@ def test_a_picture_of_the_crops_own_size_is_shown_as_it_is():
     assert (warp(picture, crop, height=24, width=40) == picture).all()
 
 
-def test_a_face_is_cropped_as_ever():
+def test_the_crop_of_a_face_does_not_depend_on_the_size_of_its_picture():
     framing = Framing("face", height=40, width=60, context=0.7)
-    same = crop_of_box(BOX, height=40, width=60, context=0.7)
-    assert torch.equal(framing.crop_to_image(BOX, (9, 7)).matrix, same.matrix)
     varied = Augmentation(flip=True, rotation=0.3, scale=1.1, shift=(0.05, -0.1))
-    expected = augmented_crop(BOX, varied, height=40, width=60, context=0.7)
-    assert torch.equal(varied_crop(framing, BOX, None, varied).matrix, expected.matrix)
+    for size in ((9, 7), None):
+        same = varied_crop(framing, BOX, size, varied)
+        assert torch.equal(same.matrix, varied_crop(framing, BOX, (500, 400), varied).matrix)
 
 
 @pytest.mark.parametrize("crop", ["box", "picture"])

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from matplotlib.figure import Figure
 
-from kdn.data import Framing, Sample, SyntheticFaces, crop_of_box, tight_box
+from kdn.data import Framing, Sample, SyntheticFaces, tight_box
 from kdn.data.markup import FACE68
 from kdn.evaluate import crop_log_prob
 from kdn.grid import Grid
@@ -164,7 +164,7 @@ def test_the_floor_of_each_decoder():
     assert floor["mean"] < 0.01 * cell
     assert 0 < floor["local_mean"] < 0.05 * cell
     face = given[0]
-    crop = crop_of_box(face.bbox, height=64, width=96)
+    crop = Framing("face", height=64, width=96).crop_to_image(face.bbox)
     (x0, y0, x1, y1), side = face.bbox, 4 * float(crop.linear[0, 0])
     one = cell_share(given[:1], framing, stride=4)
     assert one == pytest.approx(100 * side / math.sqrt((x1 - x0) * (y1 - y0)))

@@ -12,7 +12,7 @@ import torch
 
 import kdn
 from kdn.cli import main
-from kdn.data import PointLabels, SyntheticFaces, crop_of_box, warp
+from kdn.data import Framing, PointLabels, SyntheticFaces, warp
 from kdn.data.markup import FACE68
 from kdn.density import LogPool, MappedDensity, MixtureDensity
 from kdn.grid import Affine
@@ -57,7 +57,7 @@ def crops_of(model: Model, maps: list[Affine]) -> torch.Tensor:
 
 def test_where_a_view_lies(model):
     data, box = model.recipe.data, BOXES[1]
-    usual = crop_of_box(box, height=32, width=48, context=0.8)
+    usual = Framing("face", height=32, width=48, context=0.8).crop_to_image(box)
     same = View().crop_to_image(box, data)
     torch.testing.assert_close(same.matrix, usual.matrix)
     moved = View(1.25, 0.1, -0.2).crop_to_image(box, data)

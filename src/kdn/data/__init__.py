@@ -3,11 +3,11 @@
 from kdn.data.augment import (
     Augmentation,
     augment_pixels,
-    augmented_crop,
     draw_augmentation,
     occluded,
+    varied_crop,
 )
-from kdn.data.crop import crop_of_box, warp
+from kdn.data.crop import warp
 from kdn.data.dataset import CropDataset, init_worker, read_batches
 from kdn.data.formats.format import Format
 from kdn.data.formats.sources import load_samples, source_forms, source_markup, source_place
@@ -40,8 +40,6 @@ __all__ = [
     "SyntheticFaces",
     "attribute_columns",
     "augment_pixels",
-    "augmented_crop",
-    "crop_of_box",
     "draw_augmentation",
     "held_out_samples",
     "init_worker",
@@ -60,5 +58,6 @@ __all__ = [
     "split_by_picture",
     "tight_box",
     "training_and_validation",
+    "varied_crop",
     "warp",
 ]

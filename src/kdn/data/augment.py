@@ -17,7 +17,6 @@ from kdn.recipe import AugmentRecipe
 __all__ = [
     "Augmentation",
     "augment_pixels",
-    "augmented_crop",
     "draw_augmentation",
     "occluded",
     "varied_crop",
@@ -84,27 +83,6 @@ def draw_augmentation(recipe: AugmentRecipe, rng: np.random.Generator) -> Augmen
         noise=between(0.0, recipe.noise, 19),
         noise_seed=int(rng.integers(2**62)),
     )
-
-
-def augmented_crop(
-    bbox: Box, augmentation: Augmentation, *, height: int, width: int, context: float = 1.0
-) -> Affine:
-    """Return the crop → image map of a face by FAN's rule and a variation, as one affine map.
-
-    Other crops follow from `varied_crop`.
-
-    Args:
-        bbox: Box of the face, image pixels.
-        augmentation: What is varied; the default gives `crop_of_box`.
-        height: Rows of the crop.
-        width: Columns of the crop.
-        context: Side of the square as a share of FAN's.
-
-    Raises:
-        ValueError: If the box is not finite or has no area.
-    """
-    framing = Framing("face", height=height, width=width, context=context)
-    return varied_crop(framing, bbox, None, augmentation)
 
 
 def varied_crop(

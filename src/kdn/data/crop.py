@@ -1,4 +1,4 @@
-"""Crops: which part of a picture a network sees, and how its pixels get there."""
+"""How the pixels of a crop get there."""
 
 from __future__ import annotations
 
@@ -9,54 +9,9 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
-from kdn.data.sample import Box
 from kdn.grid import Affine, Grid
 
-__all__ = ["crop_of_box", "square_of_box", "warp"]
-
-
-def square_of_box(bbox: Box, context: float = 1.0) -> tuple[tuple[float, float], float]:
-    """Return centre and side, in image pixels, of the square that is shown of a face.
-
-    `side = c·200·(w + h)/195`, `centre = box centre − (0, c·0.12·h)` with `c` the context. With
-    `c = 1` this is FAN's square: about 2.05 × the mean side of the box, with more room above than
-    below (Bulat & Tzimiropoulos, ICCV 2017). A smaller one shows the face larger.
-
-    Raises:
-        ValueError: If the box is not finite or has no area.
-    """
-    x0, y0, x1, y1 = bbox
-    width, height = x1 - x0, y1 - y0
-    if not (all(math.isfinite(value) for value in bbox) and width > 0 and height > 0):
-        raise ValueError(f"bbox must be finite with x0 < x1 and y0 < y1, got {bbox}")
-    centre = (0.5 * (x0 + x1), 0.5 * (y0 + y1) - context * 0.12 * height)
-    return centre, context * 200.0 * (width + height) / 195.0
-
-
-def crop_of_box(bbox: Box, *, height: int, width: int, context: float = 1.0) -> Affine:
-    """Return the crop → image map of a face by FAN's rule, in float64.
-
-    The square fills the shorter side of the crop; a crop that is not square shows more of the
-    picture along its longer side.
-
-    Convention: the box `(10, 20, 49, 59)` has its centre at image pixel `(29.5, 39.5)` and sides
-    of 39, so the square's side is 80 and its centre `(29.5, 34.82)`. In a crop of 40 rows and
-    60 columns one crop pixel is 2 image pixels, and crop pixel `(0, 0)` is image pixel
-    `(29.5 − 2·29.5, 34.82 − 2·19.5) = (−29.5, −4.18)`.
-
-    Args:
-        bbox: Box of the face, image pixels.
-        height: Rows of the crop.
-        width: Columns of the crop.
-        context: Side of the square as a share of FAN's.
-
-    Raises:
-        ValueError: If the box is not finite or has no area.
-    """
-    centre, side = square_of_box(bbox, context)
-    return Affine.of_crop(
-        centre=centre, scale=side / min(height, width), height=height, width=width
-    )
+__all__ = ["warp"]
 
 
 def warp(

@@ -5,19 +5,37 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from kdn.data.crop import square_of_box
 from kdn.data.sample import Box, Sample
 from kdn.grid import Affine, whole_box
 from kdn.recipe import CropRule, DataRecipe
 
-__all__ = ["Framing"]
+__all__ = ["Framing", "square_of_box"]
+
+
+def square_of_box(bbox: Box, context: float = 1.0) -> tuple[tuple[float, float], float]:
+    """Return centre and side, in image pixels, of the square that is shown of a face.
+
+    `side = c·200·(w + h)/195`, `centre = box centre − (0, c·0.12·h)` with `c` the context. With
+    `c = 1` this is FAN's square: about 2.05 × the mean side of the box, with more room above than
+    below (Bulat & Tzimiropoulos, ICCV 2017). A smaller one shows the face larger.
+
+    Raises:
+        ValueError: If the box is not finite or has no area.
+    """
+    x0, y0, x1, y1 = bbox
+    width, height = x1 - x0, y1 - y0
+    if not (all(math.isfinite(value) for value in bbox) and width > 0 and height > 0):
+        raise ValueError(f"bbox must be finite with x0 < x1 and y0 < y1, got {bbox}")
+    centre = (0.5 * (x0 + x1), 0.5 * (y0 + y1) - context * 0.12 * height)
+    return centre, context * 200.0 * (width + height) / 195.0
 
 
 @dataclass(frozen=True)
 class Framing:
     """The rule that says what is shown of a picture, and the size of the crop that shows it.
 
-    * `face`: FAN's square of the box (`kdn.data.crop.square_of_box`) fills the crop's shorter side.
+    * `face`: FAN's square of the box (`square_of_box`) fills the crop's shorter side; a crop that
+      is not square shows more of the picture along its longer side.
     * `box`: the smallest rectangle of the crop's form that holds the box `w × h`, about the same
       centre, `context` times as large: one crop pixel is
       `context · max(w / width, h / height)` image pixels.
@@ -29,6 +47,10 @@ class Framing:
     rows and 60 columns shows it with context 1.25 by `1.25 · max(30/60, 48/40) = 1.5` image pixels
     per crop pixel about `(25, 44)`: 90 × 60 image pixels, of which crop pixel `(0, 0)` is
     `(25 − 1.5·29.5, 44 − 1.5·19.5) = (−19.25, 14.75)`.
+
+    With `face`, the square of the box `(10, 20, 49, 59)`, whose sides are 39 and whose centre is
+    `(29.5, 39.5)`, has sides of 80 and its centre at `(29.5, 34.82)`: one crop pixel is 2 image
+    pixels, and crop pixel `(0, 0)` is `(29.5 − 2·29.5, 34.82 − 2·19.5) = (−29.5, −4.18)`.
 
     Args:
         crop: Which rule.

@@ -29,8 +29,8 @@ __all__ = ["CellField", "Field", "KernelField", "Local", "Peaks", "climb"]
 ROUNDS, STEPS = 40, 4
 """Steps are made in rounds; what has arrived leaves, and the rest looks around itself anew."""
 
-REACH = 7.0
-"""Kernels further away than this many bandwidths are left out: exp(−7²/2) = 2e-11."""
+REACH = 6.0
+"""Kernels further away than this many bandwidths are left out: exp(−6²/2) = 2e-8."""
 
 STRAY, SEEN = 1.0, 25.0
 """How far a round may lead, in length scales, before it has to look around itself anew; and what is
@@ -90,10 +90,12 @@ class CellField:
             shape = [len(rows)] + [1] * self.grid.ndim
             shape[self.grid.ndim - axis] = -1
             index = index * self.grid.shape[-1 - axis] + cells.reshape(shape)
-        log_probs = self.logits.flatten()[index].double()
+        log_probs = self.logits.flatten()[index]
         peak = log_probs.flatten(1).amax(1)
-        probs = (log_probs - peak.reshape(-1, *(1,) * self.grid.ndim)).exp()
-        peak = peak - self.grid.ndim * (bandwidth[:, 0].log() + 0.5 * math.log(2 * math.pi))
+        probs = (log_probs - peak.reshape(-1, *(1,) * self.grid.ndim)).exp_().double()
+        peak = peak.double() - self.grid.ndim * (
+            bandwidth[:, 0].log() + 0.5 * math.log(2 * math.pi)
+        )
         return lambda here: _separable(probs, coordinates, bandwidth, peak, here)
 
     def _window(self, axis: int, bandwidth: float, points: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Iterator
 
 import torch
 from jaxtyping import Float, Int
@@ -41,7 +42,8 @@ be so close that a lattice shows one."""
 def highest_between_cells(maps: KernelMaps) -> Float[Tensor, "maps ndim"]:
     """Return the global mode of each map."""
     points = maps.logits.new_empty((maps.count, maps.grid.ndim), dtype=torch.float64)
-    rows, starts = zip(*(_starts(maps, window) for window in maps.windows), strict=True)
+    pairs = [start for window in maps.windows for start in _starts(maps, window)]
+    rows, starts = zip(*pairs, strict=True)
     index, ends = highest(_climb(maps, torch.cat(rows), torch.cat(starts)))
     points[index] = ends
     return points
@@ -53,28 +55,33 @@ def _climb(maps: KernelMaps, rows: Tensor, starts: Tensor) -> Ends:
     return Ends(rows, peaks.points, peaks.values, peaks.scale)
 
 
-def _finer(maps: KernelMaps, rows: Tensor) -> int:
-    """Return lattice points per cell and axis: twice as many where a bandwidth is below a cell."""
-    return 2 if bool((_bandwidth(maps)[rows] < max(maps.grid.spacing)).any()) else 1
-
-
 def _bandwidth(maps: KernelMaps) -> Tensor:
     if maps.bandwidth is None:
         raise ValueError("maps must have a bandwidth, got none")
     return maps.bandwidth
 
 
-def _starts(maps: KernelMaps, window: Window) -> tuple[Tensor, Tensor]:
-    """Return starts within a window: their maps and the points."""
-    bandwidth, grid, factor = _bandwidth(maps)[window.maps], window.grid, _finer(maps, window.maps)
-    lattice = _lattice_density(window.probs, bandwidth, grid, factor)
-    coarse = max(grid.spacing) / factor / bandwidth
-    share = (-0.125 * grid.ndim * coarse.clamp(max=1.0).square()).exp() * 0.999
-    rows, flat = _lattice_maxima(lattice, share)
-    order = ranked(rows, lattice.flatten(1)[rows, flat], STARTS)[0]
-    rows, flat = rows[order], flat[order]
-    points = _lattice_points(flat, lattice.shape[1:], grid, factor) + window.shift[rows]
-    return window.maps[rows], points
+def _starts(maps: KernelMaps, window: Window) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield starts within a window: their maps and the points."""
+    grid = window.grid
+    for factor, index in _by_bandwidth(maps, window.maps):
+        bandwidth, shift = _bandwidth(maps)[window.maps[index]], window.shift[index]
+        lattice = _lattice_density(window.probs[index], bandwidth, grid, factor)
+        coarse = max(grid.spacing) / factor / bandwidth
+        share = (-0.125 * grid.ndim * coarse.clamp(max=1.0).square()).exp() * 0.999
+        rows, flat = _lattice_maxima(lattice, share)
+        order = ranked(rows, lattice.flatten(1)[rows, flat], STARTS)[0]
+        rows, flat = rows[order], flat[order]
+        points = _lattice_points(flat, lattice.shape[1:], grid, factor) + shift[rows]
+        yield window.maps[index[rows]], points
+
+
+def _by_bandwidth(maps: KernelMaps, rows: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """Yield lattice points per cell and axis, twice as many below a cell, and which they suit."""
+    fine = _bandwidth(maps)[rows] < max(maps.grid.spacing)
+    for factor, index in ((1, (~fine).nonzero().squeeze(1)), (2, fine.nonzero().squeeze(1))):
+        if len(index):
+            yield factor, index
 
 
 def _lattice_density(
@@ -145,12 +152,10 @@ def ends_between_cells(maps: KernelMaps, most: int) -> tuple[Ends, Float[Tensor,
         most: Lattice maxima per map at most.
     """
     ends, masses, grid = [], [], maps.grid
-    fine = _bandwidth(maps) < max(grid.spacing)
-    for factor, group in ((1, (~fine).nonzero()), (2, fine.nonzero())):
+    every = torch.arange(maps.count, device=maps.logits.device)
+    for factor, group in _by_bandwidth(maps, every):
         for block in blocks(len(group), grid.numel * factor**grid.ndim, CHUNK):
-            index = group[block].squeeze(1)
-            if not len(index):
-                continue
+            index = group[block]
             probs = maps.log_probs[index].exp().reshape(-1, *grid.shape)
             lattice = _lattice_density(probs, _bandwidth(maps)[index], grid, factor)
             rows, flat, mass = _basins(lattice, probs, factor, most)

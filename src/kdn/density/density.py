@@ -131,7 +131,8 @@ class Density(Distribution):
             points = nodes.points.reshape(total, maps, self.ndim).transpose(0, 1)
             if bool((nodes.log_weights == nodes.log_weights.flatten()[0]).all()):
                 return points, None
-            return points, nodes.log_weights.reshape(total, -1).T.exp()
+            weights = nodes.log_weights.reshape(total, -1).T.exp()
+            return points, weights.expand(maps, total)
 
         with torch.no_grad():
             return self._kept("flat", flatten)
@@ -177,7 +178,7 @@ class Density(Distribution):
 
     def _rows(self, points: Tensor, shape: torch.Size, like: Tensor) -> Tensor:
         """Return points that broadcast to a shape as `(samples, maps, ndim)`."""
-        points = points.detach().to(like).expand(*shape, *self.event_shape)
+        points = points.detach().to(like).expand((*shape, *self.event_shape))
         return points.reshape(-1, math.prod(self.batch_shape), self.ndim)
 
     def entropy(self) -> Float[Tensor, ...]:
@@ -290,7 +291,7 @@ class Density(Distribution):
         """Mean, `(*batch, *event)`."""
         nodes, weights = self._flat_nodes()
         mean = nodes.mean(1) if weights is None else (nodes * weights.unsqueeze(-1)).sum(1)
-        return mean.reshape(*self.batch_shape, *self.event_shape)
+        return mean.reshape((*self.batch_shape, *self.event_shape))
 
     @property
     def covariance_matrix(self) -> Float[Tensor, ...]:
@@ -309,7 +310,7 @@ class Density(Distribution):
     def variance(self) -> Float[Tensor, ...]:
         """Variance along each axis, `(*batch, *event)`: the diagonal of the covariance."""
         variance = self.covariance_matrix.diagonal(dim1=-2, dim2=-1)
-        return variance.reshape(*self.batch_shape, *self.event_shape)
+        return variance.reshape((*self.batch_shape, *self.event_shape))
 
     @property
     def uncertainty(self) -> Float[Tensor, ...]:
@@ -352,7 +353,7 @@ class Density(Distribution):
                 return self.near_log_prob(points.reshape(*points.shape[:-1], *event))
 
             points = climb_stencils(log_prob, starts, step)
-            return points.reshape(*self.batch_shape, *event)
+            return points.reshape((*self.batch_shape, *event))
 
     def mapped(self, affine: Affine) -> MappedDensity:
         """Return this density in the frame that `affine` maps its own frame to.
@@ -550,4 +551,6 @@ def _over_batch(affine: Affine, batch: torch.Size) -> Affine:
 def _moved(affine: Affine, points: Tensor) -> Tensor:
     """Return points moved, with the maps broadcast from the right, as a batch of densities is."""
     linear, offset = affine.linear.to(points), affine.offset.to(points)
-    return (linear * points.unsqueeze(-2)).sum(-1) + offset
+    x, y = points.unbind(-1)
+    rows = [linear[..., i, 0] * x + linear[..., i, 1] * y + offset[..., i] for i in (0, 1)]
+    return torch.stack(rows).movedim(0, -1)

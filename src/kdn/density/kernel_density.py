@@ -120,7 +120,9 @@ class KernelDensity(Density):
     def expand(self, batch_shape: Sequence[int], _instance: None = None) -> KernelDensity:
         """Return the density with its batch shape broadcast, as in `torch.distributions`."""
         return self._like(
-            lambda tensor, inner: tensor.expand(*batch_shape, *tensor.shape[tensor.dim() - inner :])
+            lambda tensor, inner: tensor.expand(
+                (*batch_shape, *tensor.shape[tensor.dim() - inner :])
+            )
         )
 
     @property
@@ -158,8 +160,8 @@ class KernelDensity(Density):
 
     def _differentiable(self) -> KernelMaps:
         """Return the maps to take moments of: those that are kept, unless a gradient is to flow."""
-        follow = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in self.tensors)
-        return self.flat if follow else self.maps
+        flat = self.flat
+        return flat if flat.differentiable else self.maps
 
     @property
     def logits(self) -> Float[Tensor, ...]:
@@ -270,7 +272,7 @@ class KernelDensity(Density):
     def mean(self) -> Float[Tensor, ...]:
         """`μ̄ = Σ μ p`, `(*batch, *event)` in the grid's frame (eq. 5)."""
         mean = self._differentiable().summary.mean
-        return mean.to(self.raw_logits.dtype).reshape(*self.batch_shape, *self.event_shape)
+        return mean.to(self.raw_logits.dtype).reshape((*self.batch_shape, *self.event_shape))
 
     def _covariance(self) -> Float[Tensor, ...]:
         """Return `Σ p Cov(K) + Σ (μ − μ̄)(μ − μ̄)ᵀ p` (eq. 5), in space in float64.
@@ -293,7 +295,7 @@ class KernelDensity(Density):
             return super().mode
         with torch.no_grad(), arguments.full_precision(self.raw_logits.device):
             mode = self._kept("mode", lambda: modes.find_mode(self.maps))
-            return mode.to(self.raw_logits).reshape(*self.batch_shape, *self.event_shape)
+            return mode.to(self.raw_logits).reshape((*self.batch_shape, *self.event_shape))
 
     def _starts(self) -> Float[Tensor, "starts *batch ndim"]:
         """Return points to climb from: those of any density, and the centres of likely kernels."""
@@ -340,7 +342,7 @@ class KernelDensity(Density):
             points = maps.centres.mT.expand(shape).gather(1, index)
             scale = maps.axis_scale.expand(shape).gather(1, index)
             points = points + scale * self.kernel.draw(points, generator)
-        return points.transpose(0, 1).reshape(*sample_shape, *self.batch_shape, *self.event_shape)
+        return points.transpose(0, 1).reshape((*sample_shape, *self.batch_shape, *self.event_shape))
 
     def _line(self) -> LineKernels:
         """Return the kernels of a 1-D density.

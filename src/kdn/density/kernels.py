@@ -19,6 +19,9 @@ from torch import Tensor
 
 __all__ = ["Gaussian", "Kernel", "Uniform", "kernel_named", "uniform_sequence"]
 
+FAR = -35.0
+"""Logarithm of what counts for nothing beside a kernel's peak, along an axis."""
+
 _LEVELS = 4096
 """Quantiles that stand for a kernel in its entropy."""
 
@@ -93,6 +96,11 @@ class Kernel(ABC):
         there = mass > 0
         return torch.where(there, torch.where(there, mass, 1.0).log(), -math.inf)
 
+    def weights_(self, u: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+        """Return `k(u) / k(0)`, 0 where it is next to nothing; `u` may be overwritten."""
+        log_ratio = self.log_density(u) - self.log_density(u.new_zeros(()))
+        return _exp_(log_ratio)
+
     def draw(self, like: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return random numbers from `k`, of the shape and dtype of a tensor."""
         level = torch.empty_like(like).uniform_(generator=generator)
@@ -124,7 +132,7 @@ class Gaussian(Kernel):
 
     def log_density(self, u: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
         """Return `−u²/2 − ½ log 2π`."""
-        return -0.5 * u.square() - 0.5 * math.log(2 * math.pi)
+        return u.square().mul_(-0.5).sub_(0.5 * math.log(2 * math.pi))
 
     def cdf(self, u: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
         """Return `Φ(u)`."""
@@ -154,6 +162,10 @@ class Gaussian(Kernel):
         low, high = torch.where(mirrored, -high, low), torch.where(mirrored, -low, high)
         greater = _log_ndtr(high)
         return greater + _log1mexp(greater - _log_ndtr(low))
+
+    def weights_(self, u: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+        """Return `exp(−u²/2)`, 0 where it is next to nothing."""
+        return _exp_(u.square_().mul_(-0.5))
 
     def draw(self, like: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Return standard normal numbers."""
@@ -251,6 +263,11 @@ def uniform_sequence(count: int, ndim: int) -> Float[Tensor, "count ndim"]:
         powers = torch.arange(1, ndim + 1, dtype=torch.float64)
         sequence = (0.5 + steps * ratio**-powers) % 1.0
     return sequence.clamp(1e-12, 1.0 - 1e-12)
+
+
+def _exp_(exponent: Tensor) -> Tensor:
+    """Return the exponential in place, 0 below `FAR`: numbers that underflow are slow."""
+    return torch.threshold_(exponent.clamp_(min=FAR - 1).exp_(), math.exp(FAR), 0.0)
 
 
 def _log_ndtr(x: Tensor) -> Tensor:

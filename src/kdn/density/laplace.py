@@ -87,7 +87,7 @@ class LaplaceDensity(Laplace, Density):
             generator: Source of randomness, on the density's device; torch's own if not given.
         """
         with torch.no_grad():
-            levels = self.loc.new_empty(*sample_shape, *self.batch_shape)
+            levels = self.loc.new_empty((*sample_shape, *self.batch_shape))
             levels.uniform_(torch.finfo(levels.dtype).eps, 1.0, generator=generator)
             return self.icdf(levels)
 
@@ -109,4 +109,4 @@ class LaplaceDensity(Laplace, Density):
 
     def expand(self, batch_shape: Sequence[int], _instance: None = None) -> LaplaceDensity:
         """Return the density with its batch shape broadcast, as in `torch.distributions`."""
-        return LaplaceDensity(self.loc.expand(*batch_shape), self.scale.expand(*batch_shape))
+        return LaplaceDensity(self.loc.expand(batch_shape), self.scale.expand(batch_shape))

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from kdn.density.kernels import Gaussian, Uniform
 from kdn.density.logspace import BLOCK, LogSpace, log_sum_exp, plain_separable, recorded_gradients
-from kdn.density.maps import KernelMaps, blocks
+from kdn.density.maps import CACHED, KernelMaps, blocks
 from kdn.density.separable import Contraction
 from kdn.grid import Grid
 
@@ -33,7 +33,19 @@ __all__ = ["AdaptiveLogProb", "log_prob_of_maps"]
 def log_prob_of_maps(
     maps: KernelMaps, points: Float[Tensor, "maps points ndim"]
 ) -> Float[Tensor, "maps points"]:
-    """Return the log-density at points, by the way that suits the kernels."""
+    """Return the log-density at points; in blocks of maps where no gradient is to flow."""
+    follow = maps.differentiable or (torch.is_grad_enabled() and points.requires_grad)
+    if follow or torch.compiler.is_compiling():
+        return _log_prob_of_maps(maps, points)
+    values = [
+        _log_prob_of_maps(maps.rows(block), points[block])
+        for block in blocks(maps.count, maps.grid.numel, 4 * CACHED)
+    ]
+    return torch.cat(values)
+
+
+def _log_prob_of_maps(maps: KernelMaps, points: Tensor) -> Tensor:
+    """Return the same by the way that suits the kernels."""
     if isinstance(maps.kernel, Uniform):
         return uniform_log_prob(maps.logits, points, maps.grid)
     if not isinstance(maps.kernel, Gaussian) or maps.bandwidth is None:

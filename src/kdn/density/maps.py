@@ -25,8 +25,11 @@ __all__ = ["CACHED", "KernelList", "KernelMaps", "Summary", "Window", "blocks", 
 CACHED = 1 << 18
 """Numbers that a temporary may hold: few enough for a processor's cache."""
 
-TAIL = 1e-4
-"""Mass that windows and lists of kernels leave out."""
+TAIL, SPARE = 1e-4, 1e-2
+"""Mass that lists of kernels leave out, and that windows of cells do."""
+
+REACH = 6.0
+"""Scales beyond which a kernel counts for nothing: exp(−6²/2) = 2e-8."""
 
 
 def blocks(count: int, cells: int, numbers: int = CACHED) -> Iterator[slice]:
@@ -108,6 +111,7 @@ class Summary(NamedTuple):
     Attributes:
         log_total: Logarithm of the sum of `exp(logits)`, `(maps,)`.
         peak: The largest probability, `(maps,)`.
+        mean_log: `Σ p log p`, `(maps,)`.
         marginals: Probabilities along each tensor dimension, `(maps, cells)`.
         mean: `Σ μ p` in event order, `(maps, ndim)`.
         spread: `Σ (μ − μ̄)(μ − μ̄)ᵀ p`, `(maps, ndim, ndim)`.
@@ -117,6 +121,7 @@ class Summary(NamedTuple):
 
     log_total: Tensor
     peak: Tensor
+    mean_log: Tensor
     marginals: tuple[Tensor, ...]
     mean: Tensor
     spread: Tensor
@@ -128,12 +133,14 @@ class Window(NamedTuple):
 
     Attributes:
         maps: Which maps they are.
-        probs: Probabilities of the cells, `(maps, *grid.shape)`.
+        cells: Their numbers within the whole map, `(maps, cells)`.
+        probs: Their probabilities, `(maps, *grid.shape)`.
         grid: A grid of the window's shape, with the origin of the whole one.
         shift: `(maps, ndim)`, float64, from a point in that grid's frame to where it really is.
     """
 
     maps: Tensor
+    cells: Tensor
     probs: Tensor
     grid: Grid
     shift: Tensor
@@ -168,6 +175,20 @@ class KernelMaps:
             None if tensor is None else tensor.detach() for tensor in (self.bandwidth, self.offsets)
         )
         return KernelMaps(self.logits.detach(), self.grid, self.kernel, bandwidth, offsets)
+
+    def rows(self, index: slice) -> KernelMaps:
+        """Return some of the maps."""
+        bandwidth, offsets = (
+            None if tensor is None else tensor[index] for tensor in (self.bandwidth, self.offsets)
+        )
+        return KernelMaps(self.logits[index], self.grid, self.kernel, bandwidth, offsets)
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether a gradient is to flow to a parameter."""
+        tensors = (self.logits, self.bandwidth, self.offsets)
+        needed = any(tensor is not None and tensor.requires_grad for tensor in tensors)
+        return torch.is_grad_enabled() and needed
 
     @property
     def count(self) -> int:
@@ -243,16 +264,13 @@ class KernelMaps:
     @cached_property
     def summary(self) -> Summary:
         """Sums over the cells, in blocks of maps unless a gradient is to flow."""
-        follow = torch.is_grad_enabled() and any(
-            tensor is not None and tensor.requires_grad
-            for tensor in (self.logits, self.bandwidth, self.offsets)
-        )
-        numbers = self.count * self.grid.numel if follow else CACHED
+        numbers = self.count * self.grid.numel if self.differentiable else CACHED
         rows = [self._summary(block) for block in blocks(self.count, self.grid.numel, numbers)]
-        log_total, peak, marginals, mean, spread, scale = zip(*rows, strict=True)
+        log_total, peak, mean_log, marginals, mean, spread, scale = zip(*rows, strict=True)
         return Summary(
             torch.cat(log_total),
             torch.cat(peak),
+            torch.cat(mean_log),
             tuple(torch.cat(axis) for axis in zip(*marginals, strict=True)),
             torch.cat(mean),
             torch.cat(spread),
@@ -260,52 +278,72 @@ class KernelMaps:
         )
 
     def _summary(self, rows: slice) -> Summary:
-        grid, logits = self.grid, self.logits[rows]
-        flat = logits.flatten(1)
-        probs = flat.softmax(1)
-        peak, top = probs.amax(1), flat.amax(1)
-        log_total = top - peak.log()
-        if self.bandwidth is None:
-            scale = torch.full_like(peak, math.nan)
-        elif self.per_cell:
-            scale = (probs * self.bandwidth[rows].square()).sum(1)
-        else:
-            scale = self.bandwidth[rows].square()
-        exact = probs.double() if grid.ndim == 3 else probs
-        cells = exact.view_as(logits)
+        grid, flat = self.grid, self.logits[rows].flatten(1)
+        top = flat.detach().amax(1, keepdim=True)
+        below = (flat - top).clamp_(min=-1e4)  # of what has no mass the product is 0, not NaN
+        below = below.double() if grid.ndim == 3 else below
+        shares = below.exp()
+        total = shares.sum(1)
+        cells = shares.view(-1, *grid.shape)
         dims = range(1, grid.ndim + 1)
         marginals = tuple(
-            cells.sum([d for d in dims if d != dim]) if grid.ndim > 1 else cells for dim in dims
+            (cells.sum([d for d in dims if d != dim]) if grid.ndim > 1 else cells)
+            / total.unsqueeze(1)
+            for dim in dims
         )
-        if self.offsets is None:
-            mean, spread = _separable_moments(cells, marginals, grid)
+        if self.bandwidth is None:
+            scale = torch.full_like(total, math.nan)
+        elif self.per_cell:
+            scale = (shares * self.bandwidth[rows].square()).sum(1) / total
         else:
-            mean, spread = _moments(exact, self.centres[rows].to(exact))
-        return Summary(log_total, peak, marginals, mean, spread, scale)
+            scale = self.bandwidth[rows].square()
+        if self.offsets is None:
+            mean, spread = _separable_moments(cells, total, marginals, grid)
+        else:
+            mean, spread = _moments(shares / total.unsqueeze(1), self.centres[rows].to(shares))
+        mean_log = (shares * below).sum(1) / total - total.log()
+        log_total = top.squeeze(1) + total.log()
+        return Summary(log_total, 1.0 / total, mean_log, marginals, mean, spread, scale)
 
     @cached_property
     def windows(self) -> list[Window]:
-        """Windows that hold all but `TAIL` of each map, or a hundredth of its largest cell."""
+        """Windows that hold all but `SPARE` of each map, or a tenth of its largest cell."""
         summary, grid = self.summary, self.grid
-        side = (0.01 * summary.peak.double()).clamp(max=TAIL) / (2 * grid.ndim)
+        if bool(summary.log_total.isnan().any()):
+            raise ValueError("logits must be finite or -inf, got NaN or +inf")
+        side = (0.1 * summary.peak.double()).clamp(max=SPARE).unsqueeze(1) / (2 * grid.ndim)
         firsts, widths = [], []
         for marginal in summary.marginals:
             below = marginal.double().cumsum(1)
-            first = (below < side.unsqueeze(1)).sum(1)
-            beyond = (below[:, -1:] - below < side.unsqueeze(1)).sum(1) - 1
-            firsts.append(first)
-            widths.append((marginal.shape[1] - beyond - first).clamp(min=1))
-        if bool(summary.log_total.isnan().any()):
-            raise ValueError("logits must be finite or -inf, got NaN or +inf")
+            firsts.append((below < side).sum(1))
+            beyond = (below[:, -1:] - below < side).sum(1) - 1
+            widths.append((marginal.shape[1] - beyond - firsts[-1]).clamp(min=1))
         cost = lambda width: math.prod(min(width, count) for count in grid.shape)  # noqa: E731
         return [
             self._window(maps, [first[maps] for first in firsts], width)
             for width, maps in groups(torch.stack(widths).amax(0), cost)
         ]
 
+    def log_prob_about(
+        self, rows: Int[Tensor, " points"], points: Float[Tensor, "points ndim"]
+    ) -> Float[Tensor, " points"]:
+        """Return the log-density of separable maps from the cells about each point alone."""
+        scale = self.axis_scale[rows, 0]
+        values = points.new_empty(len(points))
+        spacing = scale.new_tensor(self.grid.spacing)
+        reach = (REACH * scale / spacing).ceil().long()
+        middle = self.grid.to_cells(points).round().long()
+        cost = lambda width: math.prod(min(width, count) for count in self.grid.shape)  # noqa: E731
+        for width, index in groups(2 * reach.amax(1) + 1, cost, 4 * CACHED):
+            first = (middle[index] - width // 2).clamp(min=0).flip(1).unbind(1)
+            window = self._window(rows[index], list(first), width)
+            near = points[index].unsqueeze(1) - window.shift.unsqueeze(1).to(points)
+            values[index] = self.in_window(window, near).squeeze(1)
+        return values
+
     def _window(self, maps: Tensor, firsts: list[Tensor], width: int) -> Window:
-        """Return the windows of some maps, at most so many cells wide, by their first cells."""
-        grid, index = self.grid, maps.reshape(-1, *(1,) * self.grid.ndim)
+        """Return windows of some maps, at most so many cells wide, by their first cells."""
+        grid, index = self.grid, torch.zeros_like(maps).reshape(-1, *(1,) * self.grid.ndim)
         shape: list[int] = []
         shift = []
         for dim, (first, count) in enumerate(zip(firsts, grid.shape, strict=True)):
@@ -315,10 +353,17 @@ class KernelMaps:
             outer, inner = (1,) * dim, (1,) * (grid.ndim - 1 - dim)
             index = index * count + cells.reshape(len(maps), *outer, -1, *inner)
             shift.append(first.double() * grid.spacing[grid.ndim - 1 - dim])
-        total = self.summary.log_total[maps].reshape(-1, *(1,) * grid.ndim)
-        probs = (self.logits.flatten()[index] - total).exp_()
+        cells = index.flatten(1)
+        logits = self.logits.flatten()[cells + grid.numel * maps.unsqueeze(1)]
+        total = self.summary.log_total[maps].to(logits).unsqueeze(1)
+        probs = (logits - total).exp_().view(-1, *shape)
         window = Grid(tuple(shape), grid.origin, grid.spacing)
-        return Window(maps, probs, window, torch.stack(shift[::-1], -1))
+        return Window(maps, cells, probs, window, torch.stack(shift[::-1], -1))
+
+    def probs_of(self, rows: Int[Tensor, " some"]) -> Float[Tensor, "some cells"]:
+        """Return the probabilities of all cells of some maps."""
+        logits = self.logits.flatten(1)[rows]
+        return (logits - self.summary.log_total[rows].to(logits).unsqueeze(1)).exp_()
 
     def near_log_prob(
         self, points: Float[Tensor, "maps points ndim"]
@@ -326,7 +371,7 @@ class KernelMaps:
         """Return the log-density that the kernels make up within windows, or in short lists.
 
         What is left out is a share `δ` of the density only in regions that hold at most
-        `TAIL / δ` of the mass. −∞ where nothing is near.
+        `SPARE / δ` of the mass. −∞ where nothing is near.
         """
         values = points.new_empty(points.shape[:2])
         if self.separable:
@@ -351,8 +396,8 @@ class KernelMaps:
             weights = []
             for axis in reversed(range(ndim)):
                 centres = grid.centres(axis, dtype=points.dtype, device=points.device)
-                u = (points[rows, :, axis, None] - centres) / scale[rows, :, axis, None]
-                weights.append(self.kernel.log_density(u).exp_())
+                u = points[rows, :, axis, None] - centres
+                weights.append(self.kernel.weights_(u.div_(scale[rows, :, axis, None])))
             total = torch.bmm(
                 weights[0],
                 window.probs[rows].flatten(2) if ndim > 1 else window.probs[rows].unsqueeze(2),
@@ -361,13 +406,14 @@ class KernelMaps:
                 total = total.unflatten(2, (weight.shape[2], -1))
                 total = (total * weight.unsqueeze(3)).sum(2)
             values[rows] = total.squeeze(2)
-        return values.log_() - scale.log().sum(-1)
+        peak = self.kernel.log_density(scale.new_zeros(()))
+        return values.log_().add_(ndim * peak - scale.log().sum(-1))
 
 
 def _separable_moments(
-    cells: Tensor, marginals: tuple[Tensor, ...], grid: Grid
+    cells: Tensor, total: Tensor, marginals: tuple[Tensor, ...], grid: Grid
 ) -> tuple[Tensor, Tensor]:
-    """Return mean and spread of kernels at the cells, from sums along the axes.
+    """Return mean and spread of kernels at the cells, which hold `cells / total`.
 
     Products are summed, not multiplied as matrices: these may be rounded to fewer digits, under
     autocast and by `torch.set_float32_matmul_precision`.
@@ -384,7 +430,7 @@ def _separable_moments(
             others = [ndim - axis for axis in range(ndim) if axis not in (i, j)]
             both = cells.sum(others) if others else cells  # the larger axis first
             rows = (both * apart[j].unsqueeze(1)).sum(-1)
-            entries[i][j] = entries[j][i] = (rows * apart[i]).sum(-1)
+            entries[i][j] = entries[j][i] = (rows * apart[i]).sum(-1) / total
     return mean, torch.stack([torch.stack(row, -1) for row in entries], -2)
 
 

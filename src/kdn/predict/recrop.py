@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from kdn.data.crop import square_of_box
+from kdn.data.framing import square_of_box
 from kdn.predict.face import Face
 
 __all__ = ["can_follow", "poor_crop"]

@@ -19,12 +19,12 @@ from kdn.data.images import write_image
 from kdn.data.markup import Markup
 from kdn.data.sample import Sample
 
-__all__ = ["FOLDER", "Format", "Writer", "format_named", "known_formats"]
+__all__ = ["FOLDER", "Format", "Writer", "foreign_module", "format_named", "known_formats"]
 
 FOLDER = "ibug"
 """Name of the format that a folder without a word before it is of."""
 
-_FOREIGN = re.compile(r"((?!\d)\w+(?:\.\w+)*):((?!\d)\w+):(.*)")
+_FOREIGN = re.compile(r"((?!\d)\w+(?:\.\w+)*):(?!\d)\w+:.*")
 
 
 @dataclass(frozen=True)
@@ -175,10 +175,10 @@ def format_named(text: str) -> tuple[Format, str] | None:
     word, _, location = text.partition(":")
     if word in known_formats():
         return (known_formats()[word], location) if location else None
-    match = _FOREIGN.fullmatch(text)
-    if match is None or Path(text).expanduser().exists():
+    module = foreign_module(text)
+    if module is None:
         return None
-    module, name, location = match.groups()
+    name, _, location = location.partition(":")
     try:
         value = getattr(import_module(module), name, None)
     except ImportError as error:
@@ -186,3 +186,16 @@ def format_named(text: str) -> tuple[Format, str] | None:
     if not isinstance(value, Format) or not location:
         raise ValueError(f"{text}: must be package.module:NAME:PLACE with the name of a Format")
     return value, location
+
+
+def foreign_module(text: str) -> str | None:
+    """Return the module that a source needs besides the package's own formats, None if none.
+
+    Example:
+        >>> foreign_module("lab.mice:MICE:labels.txt"), foreign_module("coco:people.json")
+        ('lab.mice', None)
+    """
+    match = _FOREIGN.fullmatch(text)
+    if match is None or match[1] in known_formats() or Path(text).expanduser().exists():
+        return None
+    return match[1]

@@ -24,7 +24,7 @@ class Detection:
     Args:
         bbox: `(x0, y0, x1, y1)`: where the *tight box* of the landmarks is expected, from the brows
             to the chin and from one edge of the face to the other, which is the box that
-            `kdn.data.crop_of_box` asks for. It may reach beyond the picture.
+            `kdn.data.Framing` asks for. It may reach beyond the picture.
         score: How sure the detector is, from 0 to 1; not comparable between detectors.
 
     Raises:
