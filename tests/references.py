@@ -17,7 +17,6 @@ SPREADS = {"gaussian": 1.0, "uniform": 1.0 / 12.0, "laplace": 2.0, "triangle": 1
 """Variance of each shape along an axis."""
 
 _BLOCK = 1 << 18
-_PAIRS = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -242,10 +241,12 @@ class Truth:
         near = torch.stack([self.masses @ (self.points - y).norm(dim=1) for y in points])
         generator = torch.Generator().manual_seed(self.seed)
         # One of each pair is drawn evenly over the masses, the other by chance.
-        sums, even = self.masses.cumsum(0), (torch.arange(_PAIRS).double() + 0.5) / _PAIRS
+        sums, count = self.masses.cumsum(0), 4 * len(self.points)
+        even = (torch.arange(count, dtype=torch.float64) + 0.5) / count
+        chance = torch.rand(count, dtype=torch.float64, generator=generator)
         pairs = [
-            self.points[torch.searchsorted(sums, u).clamp(max=len(sums) - 1)]
-            for u in (even, torch.rand(_PAIRS, dtype=torch.float64, generator=generator))
+            self.points[torch.searchsorted(sums, levels).clamp(max=len(sums) - 1)]
+            for levels in (even, chance)
         ]
         return near - 0.5 * (pairs[0] - pairs[1]).norm(dim=1).mean()
 
@@ -262,14 +263,13 @@ class Truth:
         heights = self.log_prob(centres)
         centres = centres[heights.argsort(descending=True)[:12]]
         points = torch.cat([self.points[:8], centres, start.reshape(1, -1)])
-        highest = float(torch.cat([self.values[:1], self.log_prob(points)]).max())
+        heights = self.log_prob(points)
         for _ in range(rounds):
-            moved = self._climbed(points)
-            highest = max(highest, float(self.log_prob(moved).max()))
-            if float((moved - points).abs().max()) < 1e-9 * (1.0 + float(points.abs().max())):
+            points, before = self._climbed(points), heights
+            heights = torch.maximum(before, self.log_prob(points))
+            if bool((heights - before < 1e-6).all()):
                 break
-            points = moved
-        return highest
+        return max(float(self.values[0]), float(heights.max()))
 
     def _climbed(self, points: Tensor) -> Tensor:
         """Return the points after one step of mean shift."""
