@@ -18,7 +18,7 @@ from kdn.evaluate import (
 )
 from kdn.predictions import Maps, Predictions, core_covariances
 from kdn.study.plan import METHODS
-from kdn.study.table import Table, number
+from kdn.study.report import Table, number
 
 __all__ = ["boundary_table", "hidden_faces", "occlusion_table", "seen_faces"]
 

@@ -10,8 +10,8 @@ import numpy as np
 from kdn.density import DECODERS
 from kdn.study.compare import difference, summarise
 from kdn.study.plan import METHODS, REFERENCE
+from kdn.study.report import Table, number, with_interval
 from kdn.study.scoring import Scores
-from kdn.study.table import Table, number, with_interval
 
 __all__ = ["epochs_to_final", "published_table", "score_tables", "sweep_table"]
 
