@@ -129,11 +129,12 @@ def areas(ordered: Ordered, asked: Float[Tensor, "maps levels"]) -> Float[Tensor
     nat further down adds as much area as the mass that is left takes up at the density of its edge;
     infinite at 1.
     """
-    held = (1.0 - ordered.below).flip(1)[:, 1:]
+    held = (1.0 - ordered.below).flip(1)[:, 1:].contiguous()
     masses = ordered.below.diff(dim=1).flip(1)
     top = ordered.log_prob[:, -1:]
-    volumes = (top - ordered.log_prob.flip(1)).exp_()  # in units of the densest piece's
-    volumes = torch.where(masses > 0, masses * volumes, 0.0)
+    values = (top - ordered.log_prob.flip(1)).double()
+    # In units of the densest piece's; what has no density has no mass but for rounding.
+    volumes = torch.where((masses > 0) & values.isfinite(), masses * values.exp(), 0.0)
     filled = volumes.cumsum(1)
     within = torch.minimum(asked, 1.0 - masses[:, -1:]) if ordered.open else asked
     within = within.contiguous()
