@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from kdn.data import Sample, join_samples, load_samples, split_by_picture
 from kdn.density import MixtureDensity, log_pool, mixture
-from kdn.evaluate import interval, resample_counts
+from kdn.evaluate import Resamples, interval
 from kdn.models.checkpoint import load_model
 from kdn.models.heads import flip_average
 from kdn.predict.ensemble import View, densities_of_views
@@ -95,7 +95,7 @@ def measure(
 def table(found: dict[str, np.ndarray], replicates: int = 2000) -> str:
     """Return the table as Markdown."""
     base = found["one crop"]
-    counts = resample_counts(len(base), replicates, np.random.default_rng(0)) / len(base)
+    resamples = Resamples(len(base), replicates)
     lines = [
         "| Density | NLL | against one crop | NME | against one crop |",
         "|---|---|---|---|---|",
@@ -104,7 +104,7 @@ def table(found: dict[str, np.ndarray], replicates: int = 2000) -> str:
         cells = [name]
         for column, digits in ((0, 3), (1, 3)):
             apart = rows[:, column] - base[:, column]
-            low, high = interval(counts @ apart)
+            low, high = interval(resamples.mean(apart)[1:])
             change = f"{apart.mean():+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})"
             cells.append(f"{rows[:, column].mean():.{digits}f}")
             cells.append("" if rows is base else change)

@@ -1,42 +1,26 @@
-"""How well scores of a density tell hidden from visible landmarks, on any file of predictions.
+"""How well scores of a density tell occluded from visible landmarks, on any file of predictions.
 
     kdn predict --data merl_rav:faces/occluded --out hidden.parquet
-    python benchmarks/hidden_landmarks.py hidden.parquet --combination hidden.json
+    python benchmarks/hidden_landmarks.py hidden.parquet
 
 For each score AUROC and average precision, with 95 % intervals over images; then on one half of the
-pictures, with the combination of all scores (each landmark's own mean taken off) that was fitted on
-the other half. With `--fit OTHER` the combination is that of another file, and is tested on all
-faces. `--combination FILE` keeps what was fitted.
+pictures, with the combination of all scores that was fitted on the other half (`examples/`). With
+`--fit OTHER` the combination is that of another file, and is tested on all faces.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from kdn.evaluate.occlusion import Combination, Detection, detect, hidden_landmarks, hidden_scores
+from kdn.evaluate.occlusion import Detection, detect, occluded_landmarks, occlusion_scores
 from kdn.predictions import Predictions, read_predictions
 
-
-class Told(NamedTuple):
-    """What is said of some faces, and what is true."""
-
-    scores: dict[str, np.ndarray]
-    points: np.ndarray
-    hidden: np.ndarray
-    counted: np.ndarray
-
-
-def centred(scores: Mapping[str, np.ndarray], fitted: Combination) -> dict[str, np.ndarray]:
-    """Return the scores less each landmark's mean, as the combination learned it."""
-    return {
-        f"{name}, within landmarks": scores[name] - centre
-        for name, centre in zip(fitted.names, fitted.centres, strict=True)
-    }
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
+from occlusion import Combination
 
 
 def row(file: str, one: Detection, base: float) -> str:
@@ -63,47 +47,19 @@ def picture(name: str) -> str:
     return next((part for part in parts if part.startswith("image")), last)
 
 
-def told(predictions: Predictions, rows: np.ndarray) -> Told:
-    """Return scores, points and labels of some faces."""
-    scores = {name: score[rows] for name, score in hidden_scores(predictions).items()}
-    hidden, counted = hidden_landmarks(predictions)
-    return Told(scores, predictions.prediction[rows], hidden[rows], counted[rows])
-
-
-def report(path: Path, fit: Path | None, *, bootstrap: int, seed: int, keep: Path | None) -> None:
-    """Print the rows of one file."""
-    given = read_predictions(path)
-    whole = told(given, np.ones(len(given), dtype=bool))
-    base = whole.hidden.sum() / whole.counted.sum()
-    print(f"\n{path.stem}: {len(given)} faces, {whole.counted.sum()} landmarks, "
-          f"{whole.hidden.sum()} hidden\n")  # fmt: skip
-    print("| File | Score | AUROC | AP | base rate |\n|---|---|---|---|---|")
-    options = {"bootstrap": bootstrap, "seed": seed}
-    for one in detect(whole.scores, whole.hidden, whole.counted, **options):
-        print(row(path.stem, one, base), flush=True)
-    if fit is None:
-        half = halves(given.id, seed)
-        learned, test, name = told(given, half), told(given, ~half), f"{path.stem}, half"
-    else:
-        other = read_predictions(fit)
-        learned, test, name = told(other, np.ones(len(other), dtype=bool)), whole, path.stem
-    fitted = Combination.fit(learned.scores, learned.points, learned.hidden, learned.counted)
-    odds = fitted(test.scores, test.points)
-    rest = test.scores if fit is None else {}
-    rest = rest | centred(test.scores, fitted)
-    rest |= {
-        "landmark's own rate": np.broadcast_to(fitted.bias, odds.shape),
-        "combination": odds,
-        "combination, within landmarks": odds - fitted.bias,
-    }
-    base = test.hidden.sum() / test.counted.sum()
-    for one in detect(rest, test.hidden, test.counted, **options):
+def table(
+    name: str, predictions: Predictions, fitted: Combination | None, *, bootstrap: int, seed: int
+) -> None:
+    """Print the rows of some predictions: of each score, or of a combination of them."""
+    occluded, counted = occluded_landmarks(predictions)
+    scores = occlusion_scores(predictions)
+    if fitted is not None:
+        each = np.stack(list(scores.values()), axis=-1) - fitted.centre
+        scores = {f"{key}, within landmarks": each[..., i] for i, key in enumerate(scores)}
+        scores["combination"] = fitted(predictions)
+    base = occluded.sum() / counted.sum()
+    for one in detect(scores, occluded, counted, bootstrap=bootstrap, seed=seed):
         print(row(name, one, base), flush=True)
-    weights = zip(fitted.names, fitted.weights, fitted.around, strict=True)
-    said = ", ".join(f"{name} {own:.2f} and {near:.2f} around" for name, own, near in weights)
-    print(f"\nweights: {said}")
-    if keep is not None:
-        fitted.write(keep)
 
 
 def main() -> None:
@@ -113,13 +69,22 @@ def main() -> None:
     parser.add_argument("--fit", type=Path, help="file that the combination is fitted on")
     parser.add_argument("--bootstrap", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--combination", type=Path)
-    given = parser.parse_args()
-    if not given.files:
+    arguments = parser.parse_args()
+    options = {"bootstrap": arguments.bootstrap, "seed": arguments.seed}
+    if not arguments.files:
         print("Nothing measured: name files of predictions.")
-        return
-    for path in given.files:
-        report(path, given.fit, bootstrap=given.bootstrap, seed=given.seed, keep=given.combination)
+    for path in arguments.files:
+        predictions = read_predictions(path)
+        print("| File | Score | AUROC | AP | base rate |\n|---|---|---|---|---|")
+        table(path.stem, predictions, None, **options)
+        if arguments.fit is not None:
+            fitted = Combination(read_predictions(arguments.fit))
+            table(path.stem, predictions, fitted, **options)
+        else:
+            half = halves(predictions.id, arguments.seed)
+            fitted = Combination(predictions.take(np.flatnonzero(half)))
+            rest = predictions.take(np.flatnonzero(~half))
+            table(f"{path.stem}, half", rest, fitted, **options)
 
 
 if __name__ == "__main__":

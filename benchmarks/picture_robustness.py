@@ -21,7 +21,7 @@ import numpy as np
 
 from kdn.data import Sample, load_samples
 from kdn.data.sample import tight_box
-from kdn.evaluate.landmarks import evaluate
+from kdn.evaluate import evaluate
 from kdn.models.checkpoint import load_model
 from kdn.predict.columns import predict
 

@@ -12,8 +12,7 @@ from jaxtyping import Float64, UInt8
 
 from kdn.data.sample import Sample, tight_box
 from kdn.data.synthetic import scene
-from kdn.data.synthetic.drawing import Canvas, draw_face, draw_head
-from kdn.data.synthetic.faces import _jaw_seen, _outline
+from kdn.data.synthetic.drawing import Canvas, draw_face, draw_head, head_outline, visible_jaw
 from kdn.data.synthetic.shape import FaceShape, draw_shape, project
 
 # What each stream of random numbers is for: of one video, the same in all of its frames.
@@ -272,8 +271,8 @@ class SyntheticVideo(Sequence[Sample]):
     ) -> np.ndarray:
         """Draw the head; return which points of the jaw are seen."""
         palette = self._palette
-        outline = _outline([landmarks], cranium)
-        jaw_seen = _jaw_seen([landmarks], outline, unit)
+        outline = head_outline([landmarks], cranium)
+        jaw_seen = visible_jaw([landmarks], outline, unit)
         scene.draw_hair(canvas, self._rng(_HAIR), landmarks, outline, palette)
         scene.draw_body(canvas, self._rng(_BODY), landmarks, palette)
         draw_head(canvas, outline, unit, landmarks[[0, 16]][jaw_seen[[0, 16]]], palette)

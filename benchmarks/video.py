@@ -76,7 +76,7 @@ def boxes_known(model: Model, video: SyntheticVideo) -> tuple[np.ndarray, np.nda
     predictions, _ = predict(model, video, batch=20)
     packed = predictions.covariances
     assert packed is not None
-    return predictions.landmarks, packed[..., [0, 1, 1, 2]].reshape(*packed.shape[:-1], 2, 2)
+    return predictions.prediction, packed[..., [0, 1, 1, 2]].reshape(*packed.shape[:-1], 2, 2)
 
 
 def boxes_followed(model: Model, video: SyntheticVideo) -> tuple[np.ndarray, np.ndarray]:
@@ -95,7 +95,7 @@ def boxes_followed(model: Model, video: SyntheticVideo) -> tuple[np.ndarray, np.
         assert packed is not None
         return [
             face_of(points, spread[:, [0, 1, 1, 2]].reshape(-1, 2, 2), box, model)
-            for points, spread, box in zip(predictions.landmarks, packed, boxes, strict=True)
+            for points, spread, box in zip(predictions.prediction, packed, boxes, strict=True)
         ]
 
     # The true box helps only in the first frame and where the face is lost.

@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kdn import Grid, KernelDensity
-from kdn.evaluate import spearman
+from kdn.evaluate import Resamples
 
 DEPTH, HEIGHT, WIDTH = 24, 40, 32
 SPACING = (0.8, 0.8, 2.0)
@@ -245,7 +245,7 @@ def bounds(statistic, arrays: tuple[np.ndarray, ...], seed: int = 0) -> str:
 
 def row(name: str, scores: Scores, blurred: np.ndarray, seconds: float) -> str:
     """Return a line of the table."""
-    ranks = lambda a, b: float(spearman(a.ravel(), b.ravel()))  # noqa: E731
+    ranks = lambda a, b: float(Resamples(a.size).spearman(a.ravel(), b.ravel())[0])  # noqa: E731
     cells = [
         bounds(lambda e: e.mean(), (scores.errors,)),
         f"{np.median(scores.errors):.2f}",

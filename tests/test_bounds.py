@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import linprog
 
 from kdn.evaluate import auc, auc_bounds, failure_rate, least_nme
-from kdn.evaluate.rules import Rule
+from kdn.evaluate.bounds import Rule
 
 # Errors in 1/999 of the normaliser: every threshold, just below and just above it, between them,
 # and some far beyond. What a distribution can do, one on these can do but for the last 1e-6.

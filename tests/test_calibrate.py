@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils.data import default_collate
 
-from kdn.cli.main import main
+from kdn.cli import main
 from kdn.data import (
     CropDataset,
     PointLabels,
@@ -251,7 +251,7 @@ def test_the_command_s_errors(tmp_path, capsys):
         (["--out", str(path)], "out must be another file than the model"),
         (["--out", "x.pt"], "out must end in .safetensors, got x.pt"),
         (["--out", "y.safetensors", "--fit", "offset"], "fit must be some of temperature"),
-        (["--out", "y.safetensors", "--conformal", "all"], "conformal must be label, pooled or"),
+        (["--out", "y.safetensors", "--conformal", "all"], "invalid choice: 'all'"),
         (["--out", "y.safetensors", "--data", "nowhere"], "nowhere"),
     ):
         assert main(["calibrate", "--model", str(path), "--quiet", *more]) == 2

@@ -9,20 +9,19 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-import kdn.evaluate as metrics
+import plain
 from densities import uniform
 from kdn.data.markup import FACE68, Markup, facts_of_markup
 from kdn.density import GaussianDensity, KernelDensity, MappedDensity
-from kdn.evaluate.calibration import (
+from kdn.evaluate import (
     Part,
-    coverage_curve,
+    Resamples,
+    Uniformity,
     diagnose,
-    random_levels,
-    risk_coverage,
+    evaluate,
+    share_up_to,
     uniformity_test,
 )
-from kdn.evaluate.calibration.curves import NOMINAL
-from kdn.evaluate.landmarks import evaluate
 from kdn.grid import Affine, Grid
 from kdn.predictions import AREA_LEVELS, Predictions
 from labelled import gaussian_predictions
@@ -85,7 +84,7 @@ def beyond_chance(whole: Part) -> list[bool]:
     """Return whether coverage is further from 50, 80, 90, 95 % than chance allows."""
     found = []
     for level in AREA_LEVELS:
-        chance = math.sqrt(level * (1 - level) / whole.landmarks)
+        chance = math.sqrt(level * (1 - level) / whole.labels)
         off = whole[f"coverage of {100 * level:.0f} % regions"].value / 100 - level
         # 3.3 standard deviations are exceeded once in a thousand; 0.005 is the levels' own error.
         found.append(abs(off) > 3.3 * chance + 0.005)
@@ -125,6 +124,39 @@ def test_ties_that_are_not_randomised_are_not_uniform() -> None:
     assert any("hdr_tie" in note for note in found.notes)
 
 
+@pytest.mark.parametrize("tie", ["uniform kernels", "recalibrated levels"])
+def test_coverage_has_one_value(tie: str) -> None:
+    """In the table of all scores and in the diagnosis, also where levels are tied."""
+    if tie == "uniform kernels":
+        density = density_of("uniform")
+        predictions = predictions_of(
+            density, density.sample(generator=torch.Generator().manual_seed(1))
+        )
+    else:  # steps of 1/(n + 1) from 9 faces
+        predictions = gaussian_predictions()
+        level = column(predictions, "hdr_level")
+        tied = np.where(np.isnan(level), np.nan, 0.1)
+        predictions = dataclasses.replace(
+            predictions, hdr_level=np.floor(10 * level) / 10, hdr_tie=tied
+        )
+    first, second = evaluate(predictions, bootstrap=5), diagnose(predictions, bootstrap=5)["all"]
+    for level in (50, 80, 90, 95):
+        name = f"coverage of {level} % regions"
+        assert first[name].value == pytest.approx(second[name].value, abs=1e-9)
+        assert first[name].high == pytest.approx(second[name].high, abs=1e-9)
+        # Labels drawn from the densities are covered as often as they should, by 4 deviations.
+        chance = 100 * math.sqrt(level * (100 - level) / 1e4 / second.labels)
+        assert abs(first[name].value - level) < 4 * chance + 0.5
+
+
+def test_one_name_has_one_value_in_all_tables(predictions: Predictions) -> None:
+    first, second = evaluate(predictions, bootstrap=0), diagnose(predictions, bootstrap=0)["all"]
+    shared = {score.name for score in first.scores} & {score.name for score in second.scores}
+    assert len(shared) > 6
+    for name in shared:
+        assert first[name].value == second[name].value, name
+
+
 def correlated_levels(
     rng: np.random.Generator, images: int, count: int, share: float
 ) -> np.ndarray:
@@ -134,6 +166,11 @@ def correlated_levels(
     return stats.norm.cdf(math.sqrt(share) * common + math.sqrt(1 - share) * own)
 
 
+def uniformity_of(levels: np.ndarray, image: np.ndarray, **options: int) -> Uniformity:
+    """Return the test of levels without ties."""
+    return uniformity_test(lambda u: share_up_to(levels, levels, u), Resamples(image), **options)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
 def test_p_values_are_uniform_under_the_truth(share: float) -> None:
     rng = np.random.default_rng(3)
@@ -141,7 +178,7 @@ def test_p_values_are_uniform_under_the_truth(share: float) -> None:
     found, naive = [], []
     for seed in range(300):
         levels = correlated_levels(rng, 40, 9, share).ravel()
-        found.append(uniformity_test(levels, image, replicates=199, seed=seed).p_value)
+        found.append(uniformity_of(levels, image, replicates=199, seed=seed).p_value)
         naive.append(stats.cramervonmises(levels, "uniform").pvalue)
     # Kolmogorov's distance at 0.1 %, and a step of 1/200 in the p-values.
     assert stats.kstest(found, "uniform").statistic < 1.95 / math.sqrt(300) + 0.005
@@ -154,44 +191,22 @@ def test_wrong_levels_are_rejected(share: float) -> None:
     rng = np.random.default_rng(4)
     image = np.repeat(np.arange(300), 9)
     levels = correlated_levels(rng, 300, 9, share).ravel()
-    assert uniformity_test(levels, image).p_value > 0.01
+    assert uniformity_of(levels, image).p_value > 0.01
     for power in (0.6, 1.6):
-        assert uniformity_test(levels**power, image).p_value < 0.01
+        assert uniformity_of(levels**power, image).p_value < 0.01
 
 
 def test_the_statistic_is_scipys() -> None:
     levels = np.random.default_rng(5).uniform(size=500) ** 1.2
-    found = uniformity_test(levels, np.arange(500), replicates=999)
+    found = uniformity_of(levels, np.arange(500), replicates=999)
     expected = stats.cramervonmises(levels, "uniform")
     assert found.statistic == pytest.approx(expected.statistic, rel=0.03)
     assert found.p_value < 0.01
     assert expected.pvalue < 0.01
-    for levels, said in (([], "got none"), ([0.5, 1.2], "0 to 1"), ([0.5, math.nan], "0 to 1")):
-        with pytest.raises(ValueError, match=said):
-            uniformity_test(np.array(levels), np.arange(len(levels)))
+    with pytest.raises(ValueError, match="got none"):
+        uniformity_of(np.zeros(0), np.zeros(0, np.int64))
     with pytest.raises(ValueError, match="replicates must be positive"):
-        uniformity_test(np.array([0.5]), np.arange(1), replicates=0)
-
-
-def test_curves_are_those_of_the_metrics() -> None:
-    rng = np.random.default_rng(6)
-    levels = np.round(rng.uniform(size=(7, 9)), 2)  # some lie on the edge of a region
-    every = np.ones_like(levels, dtype=bool)
-    expected = [metrics.coverage(levels, every, share) / 100 for share in NOMINAL]
-    np.testing.assert_allclose(coverage_curve(levels.ravel()), expected)
-    uncertainty, errors = rng.uniform(size=200), rng.gamma(2.0, size=200)
-    kept, risk, oracle = risk_coverage(uncertainty, errors)
-    surest, best = errors[np.argsort(uncertainty)], np.sort(errors)
-    for index in (0, 24, 79, 99):
-        count = round(200 * kept[index])
-        assert risk[index] == pytest.approx(surest[:count].mean())
-        assert oracle[index] == pytest.approx(best[:count].mean())
-    tie = np.array([[0.0, 0.5], [0.2, np.nan]])
-    drawn = random_levels(np.array([[0.3, 0.5], [0.9, np.nan]]), tie, np.random.default_rng(0))
-    share = np.random.default_rng(0).uniform(size=(2, 2))
-    np.testing.assert_allclose(drawn[0], [0.3, 0.5 + 0.5 * share[0, 1]])
-    assert drawn[1, 0] <= 1.0
-    assert np.isnan(drawn[1, 1])
+        uniformity_of(np.array([0.5]), np.arange(1), replicates=0)
 
 
 @pytest.fixture(scope="module")
@@ -230,9 +245,9 @@ def scores_by_hand(predictions: Predictions, used: np.ndarray) -> dict[str, floa
         "energy score": column(predictions, "energy_score")[used].mean(),
         "Spearman": np.corrcoef(stats.rankdata(uncertainty), stats.rankdata(errors))[0, 1],
         "Pearson": np.corrcoef(uncertainty, errors)[0, 1],
-        "AUSE": metrics.ause(uncertainty, errors),
-        "AURC": risk_coverage(uncertainty, errors)[1].mean(),
-        "AURC of the oracle": risk_coverage(uncertainty, errors)[2].mean(),
+        "AUSE": plain.ause(uncertainty, errors),
+        "AURC": plain.sparsification(uncertainty, errors, np.arange(100) / 100).mean(),
+        "AURC of the oracle": plain.sparsification(errors, errors, np.arange(100) / 100).mean(),
     }
 
 
@@ -256,15 +271,15 @@ def test_every_part_has_the_scores_of_its_landmarks(predictions: Predictions) ->
     assert sum(part.samples for part in ages) == 19
     for name, used in parts.items():
         part = found[name]
-        assert part.landmarks == used.sum(), name
+        assert part.labels == used.sum(), name
         for score, expected in scores_by_hand(predictions, used).items():
             assert part[score].value == pytest.approx(expected, rel=1e-9), (name, score)
-    assert {part.kind for part in found.parts} == {"all", "group", "landmark", "attribute"}
+    assert {part.kind for part in found.parts} == {"all", "group", "label", "attribute"}
 
 
 def test_replicates_are_resamples_of_the_samples(predictions: Predictions) -> None:
     found = diagnose(predictions, bootstrap=20, seed=5)["all"]
-    counts = metrics.resample_counts(20, 20, np.random.default_rng(5))
+    counts = plain.resample_counts(20, 20, np.random.default_rng(5))
     for row in (0, 7):
         again = predictions.take(np.repeat(np.arange(20), counts[row].astype(int)))
         expected = scores_by_hand(again, column(again, "valid"))
@@ -300,7 +315,7 @@ def test_attributes_of_every_kind(predictions: Predictions) -> None:
         diagnose(predictions, by="age", values=np.zeros(3))
     with pytest.raises(ValueError, match=r"shape \(20,\) or \(20, 68\), got \(20, 5\)"):
         diagnose(predictions, by="age", values=np.zeros((20, 5)))
-    with pytest.raises(ValueError, match=r"by must name a column of the predictions, .* 'age'"):
+    with pytest.raises(ValueError, match="column 'age' is missing, there are"):
         diagnose(predictions, by="age")
     with pytest.raises(ValueError, match="one value a landmark, got 'bbox'"):
         diagnose(predictions, by="bbox")
@@ -339,7 +354,7 @@ def test_a_table_and_json_and_what_is_missing_is_said(predictions: Predictions) 
     least = diagnose(bare, bootstrap=0)
     assert [score.name for score in least["all"].scores] == ["mean error"]
     assert least["all"].uniformity is None
-    assert "sharpness (hdr_areas)" in least.as_table()
+    assert "area of `q` % regions (hdr_areas)" in least.as_table()
     assert "nan" not in least.as_table()
     with pytest.raises(KeyError, match="no part 'toes'; there are all,"):
         least["toes"]

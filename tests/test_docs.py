@@ -15,6 +15,7 @@ from typing import Any, get_type_hints
 import pytest
 
 from kdn.cli import COMMANDS, parse
+from kdn.evaluate import SCORES
 from kdn.predictions import COLUMNS
 from kdn.recipe import Recipe
 
@@ -243,6 +244,19 @@ def test_column_table_is_the_columns() -> None:
         about = column.about.replace("|", r"\|")
         wanted.append([name, column.kind or "both", size, column.unit, about])
     assert rows[2:] == wanted
+
+
+def test_score_table_is_the_code() -> None:
+    """Every definition is the docstring of the code that computes the score."""
+    text = (ROOT / "docs" / "predictions.md").read_text("utf-8")
+    rows = rows_of(text.split("### Scores")[1].split("\n### ")[0].split("The lengths")[0])[2:]
+    wanted = [
+        [x.name, x.kind or "both", " and ".join(x.tables), x.about.replace("|", r"\|")]
+        for x in SCORES
+    ]
+    assert [[cell.strip("`") for cell in row] for row in rows] == [
+        [cell.strip("`") for cell in row] for row in wanted
+    ]
 
 
 def test_changelog_names_every_dependency() -> None:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import kdn.evaluate as metrics
+import plain
 from kdn.data.markup import FACE68, Markup
+from kdn.evaluate import evaluate
 from kdn.evaluate.accuracy import auc_terms
-from kdn.evaluate.landmarks import evaluate
 from kdn.predictions import Predictions, decoders_of, read_predictions, write_predictions
 from labelled import gaussian_predictions
 
@@ -90,20 +91,20 @@ def test_densities_are_those_of_the_metrics(predictions):
     valid, log_prob = predictions.valid, predictions.log_prob
     crop = metrics.crop_log_prob(log_prob, predictions.crop_to_image)
     for frame, values in (("image", log_prob), ("crop", crop)):
-        assert got[f"NLL per {frame} px²"].value == pytest.approx(metrics.nll(values, valid))
+        assert got[f"NLL per {frame} px²"].value == pytest.approx(-values[valid].mean())
         median = got[f"NLL per {frame} px², median"].value
-        assert median == pytest.approx(metrics.nll_median(values, valid))
+        assert median == pytest.approx(np.median(-values[valid]))
     for nominal in (50, 80, 90, 95):
-        share = metrics.coverage(predictions.hdr_level, valid, nominal / 100)
+        share = plain.coverage(predictions.hdr_level, valid, nominal / 100)
         assert got[f"coverage of {nominal} % regions"].value == pytest.approx(share)
     errors = metrics.point_errors(predictions.landmarks, predictions.target)
     length = metrics.normalisers(predictions.target, valid, None)["box"][:, None]
     for name, scale in (("px", 1.0), ("÷ box", length)):
         pair = (predictions.uncertainty / scale)[valid], (errors / scale)[valid]
-        assert got[f"Spearman ({name})"].value == pytest.approx(metrics.spearman(*pair))
-        assert got[f"Pearson ({name})"].value == pytest.approx(metrics.pearson(*pair))
-        assert got[f"AUSE ({name})"].value == pytest.approx(metrics.ause(*pair))
-        left = 100 * metrics.sparsification(*pair, np.array([0.1, 0.5])) / pair[1].mean()
+        assert got[f"Spearman ({name})"].value == pytest.approx(plain.spearman(*pair))
+        assert got[f"Pearson ({name})"].value == pytest.approx(plain.pearson(*pair))
+        assert got[f"AUSE ({name})"].value == pytest.approx(plain.ause(*pair))
+        left = 100 * plain.sparsification(*pair, np.array([0.1, 0.5])) / pair[1].mean()
         for share, wanted in zip((10, 50), left, strict=True):
             row = f"error left without the least sure {share} % ({name})"
             assert got[row].value == pytest.approx(wanted)
@@ -258,7 +259,7 @@ def test_scores_that_contradict_each_other(predictions, monkeypatch, kept):
     def wrong(errors, threshold, rule):
         return auc_terms(errors, threshold, rule) - (0 if rule == kept else 2)
 
-    monkeypatch.setattr("kdn.evaluate.landmarks.auc_terms", wrong)
+    monkeypatch.setattr("kdn.evaluate.table.auc_terms", wrong)
     with pytest.raises(RuntimeError, match=r"must be at least .* where the NME is"):
         evaluate(predictions, bootstrap=0)
 
@@ -314,6 +315,33 @@ def test_a_whole_test_set_is_fast():
     start = time.process_time()
     result = evaluate(predictions)
     assert time.process_time() - start < 10
-    most = 10_000_000 // result.landmarks  # ranks are dear
+    most = 10_000_000 // result.labels  # ranks are dear
     assert 200 < most < 1000
     assert f"resamples of the samples, seed 0; {most} for medians and ranks." in result.as_table()
+
+
+def test_evaluate_has_oracle_and_probability():
+    predictions = gaussian_predictions()
+    rng = np.random.default_rng(1)
+    masses = rng.uniform(size=(*predictions.prediction.shape[:2], 3))
+    metadata = {**predictions.metadata, "radii": [2, 4.5, 10]}
+    given = dataclasses.replace(predictions, mass_within=masses, metadata=metadata)
+    got = evaluate(given, bootstrap=0)
+    valid = given.valid
+    assert valid is not None
+    assert given.target is not None
+    errors = metrics.point_errors(given.prediction, given.target)
+    length = metrics.normalisers(given.target, valid, None)["box"][:, None]
+    for name, scale in (("px", 1.0), ("÷ box", length)):
+        y = (errors / scale)[valid]
+        left = 100 * plain.sparsification(y, y, np.array([0.1, 0.5])) / y.mean()
+        for share, wanted in zip((10, 50), left, strict=True):
+            assert got[f"the same without the worst {share} % ({name})"].value == pytest.approx(
+                wanted
+            )
+    left = plain.sparsification(1 - masses[..., 1][valid], y, np.array([0.1, 0.5])) / y.mean()
+    for share, wanted in zip((10, 50), 100 * left, strict=True):
+        row = f"error left without the {share} % likeliest beyond 4.5 % (÷ box)"
+        assert got[row].value == pytest.approx(wanted)
+    without = [score.name for score in evaluate(predictions, bootstrap=0).scores]
+    assert not any("likeliest" in name for name in without)

@@ -69,6 +69,11 @@ def test_the_foreign_network_learns_both_ways(load) -> None:
     assert scores["median error, squared error"] < 0.5 * scores["error of the mean place"]
 
 
+def test_a_combination_beats_its_scores(load) -> None:
+    areas = load("occlusion").main([])
+    assert areas.pop("combination") > max(areas.values()) + 0.05
+
+
 def test_the_page_shows_the_files() -> None:
     sources = [(EXAMPLES / f"{name}.py").read_text("utf-8") for name in NAMES]
     blocks = [block for block in fenced("python") if "# →" not in block]

@@ -106,6 +106,15 @@ def test_a_folder_gives_sorted_samples(tmp_path):
     assert samples[0].alternatives is None
 
 
+@pytest.mark.parametrize("suffix", [".webp", ".TIF", ".bmp"])
+def test_pictures_of_any_kind_that_can_be_read_count(tmp_path, suffix):
+    write_pair(tmp_path, "a", suffix=suffix)
+    (tmp_path / "b.svg").write_text("<svg/>")
+    [sample] = read_ibug(tmp_path, THREE)
+    assert sample.image == tmp_path / f"a{suffix}"
+    assert sample.size() == sample.read().shape[:2] == (24, 31)
+
+
 def test_bad_files_raise_or_are_collected(tmp_path):
     write_pair(tmp_path, "a")
     write_pair(tmp_path, "b", "1 2\n3 oops\n5 6\n")

@@ -7,8 +7,15 @@ import numpy as np
 import pytest
 
 from kdn.data.markup import BODY17, Markup
-from kdn.evaluate import BOX_AREA, COCO_CONSTANTS, normalisers, oks, pck_terms, point_errors
-from kdn.evaluate.landmarks import evaluate
+from kdn.evaluate import (
+    BOX_AREA,
+    COCO_CONSTANTS,
+    evaluate,
+    normalisers,
+    oks,
+    pck_terms,
+    point_errors,
+)
 from kdn.predictions import Predictions
 
 

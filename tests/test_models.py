@@ -13,7 +13,7 @@ import kdn
 from kdn.cli import main
 from kdn.data import load_samples
 from kdn.data.sample import iou
-from kdn.evaluate.landmarks import evaluate
+from kdn.evaluate import evaluate
 from kdn.models import MODELS, model_path
 from kdn.models.checkpoint import load_model, save_model
 from kdn.models.model import build_model

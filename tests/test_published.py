@@ -12,7 +12,7 @@ import pytest
 
 from kdn.cli import main
 from kdn.data.formats.ibug import read_ibug
-from kdn.evaluate.landmarks import evaluate
+from kdn.evaluate import evaluate
 from kdn.predictions import (
     Predictions,
     Targets,
@@ -214,12 +214,17 @@ def test_an_offset_that_is_no_frame_is_not_warned_of():
     target[3, 2] = np.nan
     target[5] = np.nan
     noise = rng.normal(size=target.shape)
-    assert "+0.9" in offset_note(target + 0.3 * noise + 0.95, target)
-    assert "-0.5" in offset_note(target + 0.1 * noise - 0.5, target)
+    assert "+0.9" in offset_of(target + 0.3 * noise + 0.95, target)
+    assert "-0.5" in offset_of(target + 0.1 * noise - 0.5, target)
     for shift in ([1.0, 0.0], [1.0, -1.0], [0.2, 0.2], [0.75, 0.75], [0.0, 0.0]):
-        assert offset_note(target + 0.1 * noise + shift, target) == ""
-    assert offset_note(target + 30 * noise + 1.0, target) == ""  # the mean itself is not known
-    assert offset_note(target[:1] + 1, target[:1]) == ""
+        assert offset_of(target + 0.1 * noise + shift, target) == ""
+    assert offset_of(target + 30 * noise + 1.0, target) == ""  # the mean itself is not known
+    assert offset_of(target[:1] + 1, target[:1]) == ""
+
+
+def offset_of(landmarks: np.ndarray, target: np.ndarray) -> str:
+    ids = tuple(map(str, range(len(target))))
+    return offset_note(Predictions(id=ids, landmarks=landmarks, target=target))
 
 
 IDS = ("helen/train/7_1", "helen/test/7_1", "lfpw/test/x.v2", "lfpw/test/x", "lfpw/test/q")
@@ -249,10 +254,10 @@ def test_names(name, face):
 @pytest.mark.parametrize(
     ("names", "said"),
     [
-        (["7_1"], "a: '7_1' could be any of 2 faces: 'helen/train/7_1', 'helen/test/7_1'"),
-        (["val/7_1.jpg"], "a: 'val/7_1.jpg' could be any of 2 faces"),
-        (["y"], "a: 'y' names no labelled face"),
-        (["..", "/"], "a: '..' names no labelled face"),
+        (["7_1"], "a: '7_1' could be any of 2 samples: 'helen/train/7_1', 'helen/test/7_1'"),
+        (["val/7_1.jpg"], "a: 'val/7_1.jpg' could be any of 2 samples"),
+        (["y"], "a: 'y' names no labelled sample"),
+        (["..", "/"], "a: '..' names no labelled sample"),
         (["q.jpg", "lfpw/test/q"], "lfpw/test/q: 2 predictions of it (a, b)"),
     ],
 )
@@ -273,10 +278,10 @@ def test_what_has_no_partner_is_left_out_and_counted(folder, tmp_path, capsys):
     assert main(["evaluate", str(source), *flags]) == 1
     said = capsys.readouterr()
     assert said.err.splitlines() == [
-        f"left out: {source}:4: 'stranger' names no labelled face",
+        f"left out: {source}:4: 'stranger' names no labelled sample",
         "left out: made/test/12_2: labelled, but without a prediction that can be used",
     ]
-    assert "Not scored for want of a prediction: 1 of 3 faces." in said.out
+    assert "Not scored for want of a prediction: 1 of 3 samples." in said.out
     assert scores_of(scores)["NME box"] == pytest.approx((NMES[0] + NMES[2]) / 2)
 
 
@@ -395,7 +400,7 @@ def test_a_json_list_may_have_the_columns_of_a_table(tmp_path):
     problems: list[str] = []
     got, _ = read_published(source, problems=problems)
     assert got.id == ("12_1",)
-    np.testing.assert_array_equal(got.landmarks[0], points)
+    np.testing.assert_array_equal(got.prediction[0], points)
     assert problems == [f"{source}: entry 1: coordinates must be numbers, got None"]
 
 
@@ -448,13 +453,18 @@ def test_files_that_are_not_read(name, content, said, tmp_path):
         (["bare.parquet"], "bare.parquet: has no labels, name them with --labels"),
         (["made", "--labels", "made/test"], "made: no .pts file in it"),
         (["p.csv", "--labels", "nowhere"], "nowhere: no such folder"),
-        (["p.csv", "--labels", "synthetic:3:0"], "no prediction is of a labelled face: the first"),
+        (
+            ["p.csv", "--labels", "synthetic:3:0"],
+            "no prediction is of a labelled sample: the first",
+        ),
         (["full.parquet", "--labels", "made/test"], "must have no labels of their own"),
-        (["full.parquet", "--out", "x.parquet"], "--out is for predictions without labels"),
-        (["full.parquet", "--first-pixel", "1"], "--first-pixel is for predictions without"),
+        (["full.parquet", "--first-pixel", "1"], "which count from 0"),
         (["bare.parquet", "--labels", "made/test", "--first-pixel", "1"], "which count from 0"),
         (["p.csv", "--labels", "made/test", "--first-pixel", "2"], "must be 0, 0.5 or 1, got 2"),
-        (["p.csv", "--labels", "made/test", "--out", "x.csv"], "out must name a .parquet file"),
+        (
+            ["p.csv", "--labels", "made/test", "--out", "x.csv"],
+            "points are written to .parquet, not .csv",
+        ),
         (["p.csv", "--labels", "made/test", "--decoder", "mode"], "column 'mode' is missing"),
         (["five.parquet", "--labels", "made/test"], "must have 68 landmarks as the labels have"),
     ],
@@ -480,7 +490,7 @@ def test_a_parquet_file_keeps_its_columns_and_loses_what_is_not_finite(folder, j
     bare = bare.take(np.array(order))
     bare.prediction[1, 4, 0] = np.nan  # 12_1
     problems: list[str] = []
-    labels = Targets.of_samples(read_ibug(folder))
+    labels = Targets.of_samples(read_ibug(folder), bare)
     got = add_labels(bare, labels, places=[f"row {i}" for i in range(3)], problems=problems)
     assert got.id == ("made/test/12_2", "made/test/b.v2")
     np.testing.assert_array_equal(got.uncertainty, sure[[1, 2]])
@@ -498,7 +508,7 @@ def test_labels_that_are_not_valid_do_not_count(folder, joined):
     valid[::2] = False  # leaves the landmarks that are 12 px off
     samples[1] = replace(samples[1], valid=valid)
     bare = replace(joined, target=None, valid=None)
-    labels = Targets.of_samples(samples)
+    labels = Targets.of_samples(samples, bare)
     got = add_labels(bare, labels, places=["", "", ""], problems=[])
     assert got.target is not None
     assert np.isnan(got.target[1, ::2]).all()

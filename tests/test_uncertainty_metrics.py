@@ -1,4 +1,4 @@
-"""NLL, coverage, correlation and sparsification against SciPy, hand-made cases and known truths."""
+"""Correlation, sparsification and frames against SciPy and hand-made cases."""
 
 import math
 
@@ -7,20 +7,9 @@ import pytest
 import torch
 from scipy import stats
 
-from kdn.evaluate import (
-    ause,
-    coverage,
-    crop_log_prob,
-    nll,
-    nll_median,
-    pearson,
-    sparsification,
-    spearman,
-    zero_density,
-)
+from kdn.evaluate import crop_log_prob
 from kdn.grid import Affine
-
-LEVELS = (0.5, 0.8, 0.9, 0.95)
+from plain import ause, pearson, sparsification, spearman
 
 
 @pytest.fixture
@@ -107,64 +96,6 @@ def test_ause_at_its_ends(pooled):
 def test_order_of_landmarks_does_not_matter(metric, pooled):
     order = np.random.default_rng(4).permutation(300)
     assert metric(*(x[order] for x in pooled)) == pytest.approx(metric(*pooled), rel=1e-12)
-
-
-@pytest.fixture
-def gaussian() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Offsets of labels drawn from known Gaussians, their covariances, and a mask."""
-    rng = np.random.default_rng(5)
-    root = rng.normal(size=(60, 50, 2, 2)) + 2 * np.eye(2)
-    offsets = (root @ rng.normal(size=(60, 50, 2, 1)))[..., 0]
-    return offsets, root @ root.swapaxes(-1, -2), rng.uniform(size=(60, 50)) < 0.9
-
-
-def gaussian_level(offsets: np.ndarray, covariances: np.ndarray) -> np.ndarray:
-    """Mass of the ellipse through a point: χ² with two degrees of freedom."""
-    solved = np.linalg.solve(covariances, offsets[..., None])
-    return stats.chi2.cdf((offsets[..., None, :] @ solved)[..., 0, 0], df=2)
-
-
-@pytest.mark.parametrize("nominal", LEVELS)
-def test_coverage_of_draws_from_the_density(gaussian, nominal):
-    offsets, covariances, valid = gaussian
-    deviation = 100 * math.sqrt(nominal * (1 - nominal) / valid.sum())
-    levels = np.where(valid, gaussian_level(offsets, covariances), np.nan)
-    assert coverage(levels, valid, nominal) == pytest.approx(100 * nominal, abs=4 * deviation)
-    halved = np.where(valid, gaussian_level(offsets, covariances / 2), np.nan)
-    # P(χ² < q/2) for a covariance that is half of the right one.
-    wrong = 100 * stats.chi2.cdf(stats.chi2.ppf(nominal, 2) / 2, 2)
-    assert coverage(halved, valid, nominal) == pytest.approx(wrong, abs=4 * deviation + 1)
-    assert coverage(halved, valid, nominal) < 100 * nominal - 8 * deviation
-
-
-def test_coverage_by_hand():
-    levels = np.array([[0.1, 0.5, np.nan], [0.9, 0.50001, 0.0]])
-    valid = np.array([[True, True, False], [True, True, False]])
-    assert coverage(levels, valid, 0.5) == 50.0  # the level itself is inside
-    assert coverage(levels, valid, 1.0) == 100.0
-    assert math.isnan(coverage(levels, np.zeros_like(valid), 0.5))
-    with pytest.raises(ValueError, match="nominal must be between 0 and 1, got 95"):
-        coverage(levels, valid, 95)
-
-
-def test_nll_by_hand():
-    log_prob = np.array([[-1.0, -2.0, np.nan], [-6.0, -9.0, 50.0]])
-    valid = np.array([[True, True, False], [True, False, False]])
-    assert nll(log_prob, valid) == pytest.approx(3.0)
-    assert nll_median(log_prob, valid) == pytest.approx(2.0)
-    assert zero_density(log_prob, valid) == 0.0
-
-
-def test_nll_of_a_density_that_is_zero_somewhere():
-    log_prob = np.array([[-1.0, -np.inf, -2.0, -4.0]])
-    valid = np.ones((1, 4), bool)
-    assert nll(log_prob, valid) == math.inf
-    assert nll_median(log_prob, valid) == pytest.approx(3.0)
-    assert zero_density(log_prob, valid) == pytest.approx(25.0)
-    assert nll_median(np.full((1, 4), -np.inf), valid) == math.inf
-    valid[0, 1] = False
-    assert nll(log_prob, valid) == pytest.approx(7 / 3)
-    assert zero_density(log_prob, valid) == 0.0
 
 
 def test_frames_of_log_prob_agree_with_affine():

@@ -12,8 +12,7 @@ import scoringrules
 import torch
 from scipy import stats
 
-from kdn.evaluate import icc31, interval, resample_counts
-from kdn.evaluate.scalars import evaluate_values
+from kdn.evaluate import Resamples, evaluate, icc31, interval
 from kdn.grid import Grid
 from kdn.models.heads.gaussian import Gaussian
 from kdn.predict.value_columns import columns_of_values
@@ -100,9 +99,9 @@ def test_columns_are_scipy_s_and_scoringrules():
 
 
 def test_scores_are_their_formulas(found):
-    result = evaluate_values(found, within=4, at_least=55, bootstrap=0)
+    result = evaluate(found, within=4, at_least=55, bootstrap=0)
     assert result.samples == 59
-    assert result.landmarks == 59 + 44
+    assert result.labels == 59 + 44
     assert result.left_out == ("face 2",)
     target, value = found.target, found.values
     means: dict[str, list[float]] = {}
@@ -116,10 +115,11 @@ def test_scores_are_their_formulas(found):
             "MAE": np.abs(x - y).mean(),
             "bias": (x - y).mean(),
             "CS@4": 100 * (np.abs(x - y) <= 4).mean(),
-            "ICC(3,1)": icc31(np.stack([y, x], 1)).item(),
+            "ICC(3,1)": icc31(np.stack([y, x], 1), Resamples(len(y))).item(),
             "F1 at ≥ 55": 2 * both.sum() / ((y >= 55).sum() + (x >= 55).sum()),
             "NLL": -found.log_prob[known, column].mean(),
             "CRPS": found.energy_score[known, column].mean(),
+            "uncertainty": found.uncertainty[known, column].mean(),
             "width of 90 % intervals": (quantiles[:, 7] - quantiles[:, 1]).mean(),
         }
         # A transform that is even between its ends, by many points of each.
@@ -140,9 +140,9 @@ def test_scores_are_their_formulas(found):
 
 
 def test_intervals_are_percentiles_over_resampled_samples(found):
-    result = evaluate_values(found, bootstrap=200, seed=5)
+    result = evaluate(found, bootstrap=200, seed=5)
     some = ~np.isnan(found.target).all(axis=1)
-    counts = resample_counts(59, 200, np.random.default_rng(5))
+    counts = Resamples(59, 200, seed=5).counts[1:]
     error = np.abs(found.values - found.target)[some]
     replicates = []
     for column in range(2):
@@ -157,7 +157,7 @@ def test_intervals_are_percentiles_over_resampled_samples(found):
         score = result[name]
         assert (score.low, score.high) == pytest.approx(interval(values)), name
         assert score.low < score.value < score.high
-    again = evaluate_values(found, bootstrap=200, seed=5)
+    again = evaluate(found, bootstrap=200, seed=5)
     assert again["age: CRPS"].low == result["age: CRPS"].low
 
 
@@ -166,7 +166,7 @@ def test_densities_that_are_right_hold_what_they_say_and_narrow_ones_do_not(roun
     count = 4000
     for width in (1.0, 0.5):
         predictions, _, _ = drawn(width=width, count=count, rounding=rounding, seed=3)
-        result = evaluate_values(predictions, bootstrap=0)
+        result = evaluate(predictions, bootstrap=0)
         for nominal in (50, 80, 90, 95):
             share = nominal / 100
             error = 400 * math.sqrt(share * (1 - share) / count)  # four standard errors, in %
@@ -187,34 +187,40 @@ def test_a_value_alone_and_one_without_labels(found):
             )
         },
     )  # fmt: skip
-    result = evaluate_values(alone, bootstrap=0)
-    both = evaluate_values(found, bootstrap=0)
+    result = evaluate(alone, bootstrap=0)
+    both = evaluate(found, bootstrap=0)
     assert result["MAE"].value == pytest.approx(both["age: MAE"].value)
     assert result["NLL"].unit == "nats"
     nothing = np.full_like(found.target, np.nan)
     nothing[:, 0] = found.target[:, 0]
-    half = evaluate_values(replace(found, target=nothing, valid=None), bootstrap=0)
+    half = evaluate(replace(found, target=nothing, valid=None), bootstrap=0)
     assert math.isnan(half["weight: MAE"].value)
     assert half["mean of 2 values: MAE"].value == pytest.approx(both["age: MAE"].value)
-    assert half.landmarks == 59
+    assert half.labels == 59
 
 
 def test_what_cannot_be_scored(found):
     about = ("target", "valid", "log_prob", "cdf_low", "cdf_high", "energy_score")
-    with pytest.raises(ValueError, match="predictions must have labels, got none"):
-        evaluate_values(replace(found, **dict.fromkeys(about)))
-    with pytest.raises(ValueError, match="predictions must have labels, got none"):
-        evaluate_values(found.with_labels(np.full((N, 2), np.nan)))
+    with pytest.raises(
+        ValueError, match=r"must have labels to be evaluated|must have valid labels, got none in 60"
+    ):
+        evaluate(replace(found, **dict.fromkeys(about)))
+    with pytest.raises(
+        ValueError, match=r"must have labels to be evaluated|must have valid labels, got none in 60"
+    ):
+        evaluate(found.with_labels(np.full((N, 2), np.nan)))
     value = found.values.copy()
     value[5, 0] = np.nan
-    with pytest.raises(ValueError, match="face 5: age must be finite where there is a label"):
-        evaluate_values(replace(found, values=value))
+    with pytest.raises(
+        ValueError, match=r"values must be a number where the label is valid.*'face 5'"
+    ):
+        evaluate(replace(found, values=value))
     value = found.values.copy()
     value[1, 1] = value[2, 0] = np.nan  # neither has a label
-    evaluate_values(replace(found, values=value), bootstrap=0)
+    evaluate(replace(found, values=value), bootstrap=0)
     log_prob = found.log_prob.copy()
     log_prob[4, 1] = -np.inf
-    said = evaluate_values(replace(found, log_prob=log_prob), bootstrap=0)
+    said = evaluate(replace(found, log_prob=log_prob), bootstrap=0)
     assert said["weight: NLL"].value == math.inf
     log_prob[7, 0] = np.nan
     with pytest.raises(ValueError, match=r"log_prob must be a number where valid.* 'face 7'"):
@@ -234,7 +240,7 @@ def test_what_cannot_be_scored(found):
 def test_round_trips(kind, found, tmp_path):
     file = tmp_path / f"values.{kind}"
     write_predictions(file, found)
-    assert holds_scalars(file)
+    assert holds_scalars(file) == (kind == "csv")
     back = read_predictions(file)
     assert back.id == found.id
     assert back.names == found.names
@@ -246,7 +252,7 @@ def test_round_trips(kind, found, tmp_path):
     ):  # fmt: skip
         np.testing.assert_array_equal(getattr(back, name), getattr(found, name), err_msg=name)
     assert back.rounding == (ROUNDING if kind == "parquet" else 0.0)
-    one, other = (evaluate_values(part, bootstrap=0) for part in (found, back))
+    one, other = (evaluate(part, bootstrap=0) for part in (found, back))
     assert [s.value for s in one.scores] == [s.value for s in other.scores]
 
 
@@ -273,7 +279,7 @@ def test_files_of_others_and_bad_ones(found, tmp_path):
     nan = np.nan
     np.testing.assert_array_equal(theirs.values, [[31.0, nan], [2.5, 61.0]])
     np.testing.assert_array_equal(theirs.target, [[30.0, nan], [nan, 60.0]])
-    assert evaluate_values(theirs, bootstrap=0)["mean of 2 values: MAE"].value == 1.0
+    assert evaluate(theirs, bootstrap=0)["mean of 2 values: MAE"].value == 1.0
     for text, said in [
         ("id,path\n1,2\n", "no column landmarks, values or of a number for each sample"),
         ("age,age_target\n1,2\n", "column 'id' is missing"),
@@ -285,7 +291,6 @@ def test_files_of_others_and_bad_ones(found, tmp_path):
             read_predictions(file)
     broken = tmp_path / "broken.parquet"
     broken.write_bytes(b"PAR1 not at all")
-    assert not holds_scalars(broken)
     with pytest.raises(ValueError, match=r"broken\.parquet: not a Parquet file"):
         read_predictions(broken)
     with pytest.raises(FileNotFoundError, match=r"none\.parquet: no such file"):

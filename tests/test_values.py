@@ -3,16 +3,9 @@
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score
-from sklearn.metrics import mean_absolute_error as mae_of_sklearn
 
-from kdn.evaluate import (
-    cumulative_score,
-    f1_at,
-    icc31,
-    interval,
-    mean_absolute_error,
-    resample_counts,
-)
+from kdn.evaluate import Resamples, f1_at, icc31, interval
+from plain import resample_counts, weighted
 
 N, REPLICATES = 43, 12
 
@@ -48,24 +41,13 @@ def anova(ratings: np.ndarray) -> float:
     return (bms - ems) / (bms + (k - 1) * ems)
 
 
-def test_mean_absolute_errors_are_those_of_scikit_learn(data):
-    target, prediction, valid, counts = data
-    for rows in (counts, counts * 0.37):
-        got = mean_absolute_error(target, prediction, rows, valid=valid)
-        wanted = [
-            mae_of_sklearn(target[valid], prediction[valid], sample_weight=row[valid])
-            for row in rows
-        ]
-        np.testing.assert_allclose(got, wanted, rtol=1e-13)
-    one = mean_absolute_error(target, prediction, valid=valid)
-    np.testing.assert_allclose(one, got[:1], rtol=1e-13)
-
-
 @pytest.mark.parametrize("threshold", [1, 2, 3.5])
 def test_f1_is_that_of_scikit_learn(data, threshold):
     target, prediction, valid, counts = data
     for rows in (counts, counts * 0.37):
-        got = f1_at(target, prediction, threshold, rows, valid=valid)
+        got = f1_at(
+            target[valid], prediction[valid], threshold, weighted(np.flatnonzero(valid), rows)
+        )
         wanted = [
             f1_score(
                 target[valid] >= threshold,
@@ -79,43 +61,27 @@ def test_f1_is_that_of_scikit_learn(data, threshold):
     assert len(np.unique(got)) > REPLICATES // 2
 
 
-@pytest.mark.parametrize("threshold", [0, 0.5, 1.25])
-def test_cumulative_scores_of_resamples(data, threshold):
-    target, prediction, valid, counts = data
-    errors = prediction - target
-    got = cumulative_score(errors, threshold, counts, valid=valid)
-    resamples = [errors[drawn(row, valid)] for row in counts]
-    wanted = [100 * np.mean([abs(e) <= threshold for e in some]) for some in resamples]
-    np.testing.assert_allclose(got, wanted, rtol=1e-13)
-
-
-def test_cumulative_scores_by_hand():
-    errors = np.array([5.0, -5.0, 5.0001, -7.0, 0.0, np.nan])
-    assert cumulative_score(errors, 5).tolist() == [60.0]
-    assert cumulative_score(errors, 0).tolist() == [20.0]
-    assert cumulative_score(errors, np.inf).tolist() == [100.0]
-    valid = np.array([True, False, True, False, False, False])
-    assert cumulative_score(errors, 5, valid=valid).tolist() == [50.0]
-
-
 def test_f1_by_hand():
-    target = np.array([0.0, 1.0, 2.0, 3.0, 5.0, np.nan])
-    prediction = np.array([2.0, 0.3, 1.999, 2.0, 4.5, 5.0])
+    target = np.array([0.0, 1.0, 2.0, 3.0, 5.0])
+    prediction = np.array([2.0, 0.3, 1.999, 2.0, 4.5])
+    five = Resamples(5)
     # 3 and 5 are found, 2 is missed, 0 is found by mistake: 2·2/(2·2 + 1 + 1).
-    assert f1_at(target, prediction, 2).tolist() == [pytest.approx(4 / 6)]
-    assert f1_at(target, prediction, 5).tolist() == [0.0]
-    assert np.isnan(f1_at(target, prediction, 6)).all()
-    assert f1_at(target, target, 2).tolist() == [1.0]
+    assert f1_at(target, prediction, 2, five).tolist() == [pytest.approx(4 / 6)]
+    assert f1_at(target, prediction, 5, five).tolist() == [0.0]
+    assert np.isnan(f1_at(target, prediction, 6, five)).all()
+    assert f1_at(target, target, 2, five).tolist() == [1.0]
 
 
 def test_the_example_of_shrout_and_fleiss():
     judges = [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]
     ratings = np.array(judges, float)
     # Their table: BMS 11.24 and EMS 1.02, so (11.24 − 1.02)/(11.24 + 3·1.02).
-    assert icc31(ratings).item() == pytest.approx(0.7148, abs=5e-4)
-    assert icc31(ratings).item() == pytest.approx(anova(ratings), rel=1e-12)
+    assert icc31(ratings, Resamples(6)).item() == pytest.approx(0.7148, abs=5e-4)
+    assert icc31(ratings, Resamples(6)).item() == pytest.approx(anova(ratings), rel=1e-12)
     constants = ratings + np.array([0, 100, -3, 0.5])
-    np.testing.assert_allclose(icc31(constants), icc31(ratings), rtol=1e-10)
+    np.testing.assert_allclose(
+        icc31(constants, Resamples(6)), icc31(ratings, Resamples(6)), rtol=1e-10
+    )
 
 
 @pytest.mark.parametrize("raters", [2, 3])
@@ -123,63 +89,25 @@ def test_icc_of_resamples(data, raters):
     target, prediction, valid, counts = data
     third = np.sin(np.arange(N)) + target
     ratings = np.stack([target, prediction, third][:raters], axis=1)
-    got = icc31(ratings, counts, valid=valid)
+    pool, ratings_of = weighted(np.flatnonzero(valid), counts), ratings[valid]
+    got = icc31(ratings_of, pool)
     wanted = [anova(ratings[drawn(row, valid)]) for row in counts]
     np.testing.assert_allclose(got, wanted, rtol=1e-10)
     assert 0.4 < got[0] < 0.95
-    np.testing.assert_allclose(icc31(ratings + 1e6, counts, valid=valid), got, rtol=1e-6)
+    np.testing.assert_allclose(icc31(ratings_of + 1e6, pool), got, rtol=1e-6)
 
 
 def test_icc_at_its_ends():
     x = np.array([0.1, 0.3, 0.9, 0.4, 0.1])
-    np.testing.assert_allclose(icc31(np.stack([x, x + 7], 1)), 1.0, atol=1e-12)
-    np.testing.assert_allclose(icc31(np.stack([x, -x], 1)), -1.0, atol=1e-12)
-    np.testing.assert_allclose(icc31(np.stack([x, 0 * x + 0.3], 1)), 0.0, atol=1e-12)
+    np.testing.assert_allclose(icc31(np.stack([x, x + 7], 1), Resamples(5)), 1.0, atol=1e-12)
+    np.testing.assert_allclose(icc31(np.stack([x, -x], 1), Resamples(5)), -1.0, atol=1e-12)
+    np.testing.assert_allclose(icc31(np.stack([x, 0 * x + 0.3], 1), Resamples(5)), 0.0, atol=1e-12)
     constant = np.stack([0 * x + 0.1, 0 * x + 0.7], 1)
-    assert np.isnan(icc31(constant)).all()
+    assert np.isnan(icc31(constant, Resamples(5))).all()
     # One sample drawn five times, and one that is drawn not at all.
     counts = np.array([[5.0, 0, 0, 0, 0], [0, 0, 0, 0, 0], [1, 1, 1, 1, 1], [2, 0, 0, 0, 3]])
-    got = icc31(np.stack([x, x**2], 1), counts)
+    got = icc31(np.stack([x, x**2], 1), weighted(np.arange(5), counts))
     assert np.isnan(got).tolist() == [True, True, False, True]
-
-
-def test_missing_labels_do_not_count():
-    target = np.array([1.0, np.nan, 4.0, 2.0])
-    prediction = np.array([3.0, 100.0, 3.0, 2.0])
-    assert mean_absolute_error(target, prediction).tolist() == [1.0]
-    both = np.stack([target, prediction], 1)
-    kept = both[[0, 2, 3]]
-    np.testing.assert_allclose(icc31(both), anova(kept))
-    nothing = np.zeros(4, bool)
-    for got in (
-        mean_absolute_error(target, prediction, valid=nothing),
-        cumulative_score(target - prediction, 5, valid=nothing),
-        f1_at(target, prediction, 2, valid=nothing),
-        icc31(both, valid=nothing),
-    ):
-        assert got.shape == (1,)
-        assert np.isnan(got).all()
-
-
-def test_predictions_that_are_missing_are_not_left_out_in_silence():
-    target, prediction = np.array([1.0, 2.0, 4.0]), np.array([3.0, np.nan, 3.0])
-    said = "prediction must be finite, got nan for sample 1"
-    with pytest.raises(ValueError, match=said):
-        mean_absolute_error(target, prediction)
-    with pytest.raises(ValueError, match=said):
-        f1_at(target, prediction, 2)
-    with pytest.raises(ValueError, match="ratings must be finite, got nan for sample 1"):
-        icc31(np.stack([target, prediction], 1))
-    valid = np.array([True, False, True])
-    assert mean_absolute_error(target, prediction, valid=valid).tolist() == [1.5]
-    with pytest.raises(ValueError, match="errors must be finite, got inf for sample 0"):
-        cumulative_score(np.array([np.inf, 1.0]), 5)
-    with pytest.raises(ValueError, match="threshold must be 0 or more, got -1"):
-        cumulative_score(target, -1)
-    with pytest.raises(ValueError, match="threshold must be finite, got nan"):
-        f1_at(target, target, np.nan)
-    with pytest.raises(ValueError, match="at least two raters, got 1"):
-        icc31(target[:, None])
 
 
 def test_intervals_hold_the_true_icc_as_often_as_they_say():
@@ -189,6 +117,17 @@ def test_intervals_hold_the_true_icc_as_often_as_they_say():
     for _ in range(200):
         truth = rng.normal(0, 2, 60)
         ratings = np.stack([truth + rng.normal(0, 1, 60), truth + 3 + rng.normal(0, 1, 60)], 1)
-        low, high = interval(icc31(ratings, resample_counts(60, 200, rng)))
+        low, high = interval(icc31(ratings, weighted(np.arange(60), resample_counts(60, 200, rng))))
         held += low <= 0.8 <= high
     assert 0.88 <= held / 200 <= 0.98
+
+
+def test_what_does_not_fit():
+    target = np.array([1.0, 2.0, 4.0])
+    with pytest.raises(ValueError, match="threshold must be finite, got nan"):
+        f1_at(target, target, np.nan, Resamples(3))
+    with pytest.raises(ValueError, match="at least two raters, got 1"):
+        icc31(target[:, None], Resamples(3))
+    nothing = Resamples(3).of(np.zeros(0, np.int64))
+    assert np.isnan(f1_at(np.zeros(0), np.zeros(0), 2, nothing)).all()
+    assert np.isnan(icc31(np.zeros((0, 2)), nothing)).all()

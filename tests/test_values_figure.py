@@ -1,13 +1,21 @@
-"""The figure of values: what is drawn is what the scores say."""
+"""Figures of scalars: what is drawn is what the scores say."""
 
 import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from scipy import stats
 
-from kdn.figures.values import values_figure
+from kdn.evaluate import diagnose
+from kdn.figures import (
+    calibration_figure,
+    ced_figure,
+    intervals_figure,
+    uncertainty_figure,
+    write_figures,
+)
 from kdn.predictions import QUANTILES, Predictions
 
 
@@ -32,41 +40,65 @@ def predictions(width: float, *, count: int = 600) -> Predictions:
     )
 
 
+def drawn(width: float, **options: int) -> tuple:
+    """Return the axes of the figure of a diagnosis."""
+    return tuple(calibration_figure(diagnose(predictions(width, **options), bootstrap=20)).axes)
+
+
+def heights_of(axes: Axes) -> list[float]:
+    return [bar.get_height() for bar in axes.patches]  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def test_a_calibrated_density_is_flat_and_on_the_line() -> None:
-    drawn = values_figure(predictions(1.0), bootstrap=20)
-    pit, coverage, errors, _ = drawn.axes
-    heights = [bar.get_height() for bar in pit.patches]  # pyright: ignore[reportAttributeAccessIssue]
+    coverage, levels, *_ = drawn(1.0)
+    heights = heights_of(levels)
     assert len(heights) == 20
     assert np.mean(heights) == pytest.approx(1.0)
     assert np.std(heights) < 0.4
     _, *lines = coverage.lines
-    assert [line.get_label() for line in lines] == ["age", "height"]
+    assert [str(line.get_label()).split(" (")[0] for line in lines] == ["all", "age", "height"]
     for line in lines:
         nominal, held = (np.asarray(axis) for axis in line.get_data())
         assert np.abs(held - nominal).max() < 7
-    for line in errors.lines[:2]:
-        spread, error = (np.asarray(axis) for axis in line.get_data())
-        np.testing.assert_allclose(error, spread * np.sqrt(2 / np.pi), rtol=0.45)
-        assert (np.diff(spread) > 0).all()
 
 
 def test_a_density_that_is_too_wide_is_humped_and_covers_too_much() -> None:
-    pit, coverage, *_ = values_figure(predictions(2.0), bootstrap=0).axes
-    heights = [bar.get_height() for bar in pit.patches]  # pyright: ignore[reportAttributeAccessIssue]
+    coverage, levels, *_ = drawn(2.0)
+    heights = heights_of(levels)
     assert np.mean(heights[8:12]) > 3 * np.mean(heights[:2] + heights[-2:])
     nominal, held = (np.asarray(axis) for axis in coverage.lines[1].get_data())
     assert (held - nominal)[len(nominal) // 2] > 20
 
 
-@pytest.mark.parametrize("missing", ["target", "cdf_low", "quantiles"])
-def test_what_is_missing_is_named(missing: str) -> None:
+def test_intervals_are_drawn_for_each_scalar() -> None:
     given = predictions(1.0)
-    about = dict.fromkeys(("valid", "cdf_low", "cdf_high") if missing == "target" else ())
-    given = dataclasses.replace(given, **{missing: None}, **about)
-    with pytest.raises(ValueError, match=f"a column of {missing}"):
-        values_figure(given)
+    first, second = intervals_figure(given, most=1000).axes[:2]
+    assert [axes.get_title(loc="left") or axes.get_title() for axes in (first, second)] == [
+        "age",
+        "height",
+    ]
+    points = np.asarray(first.lines[0].get_data()).T
+    assert given.target is not None
+    wanted = np.stack([given.target[:, 0], given.prediction[:, 0]], axis=1)
+    np.testing.assert_allclose(points[np.argsort(points[:, 0])], wanted[np.argsort(wanted[:, 0])])
+    assert len(np.asarray(second.lines[0].get_data()).T) == 500  # the others have no label
+    with pytest.raises(ValueError, match="must be scalars with labels and quantiles"):
+        intervals_figure(dataclasses.replace(given, quantiles=None))
 
 
-def test_it_can_be_written(tmp_path: Path) -> None:
-    values_figure(predictions(1.0, count=30), bootstrap=5).savefig(tmp_path / "one.png")
-    assert (tmp_path / "one.png").stat().st_size > 10_000
+def test_errors_and_uncertainties_are_in_the_label_s_unit() -> None:
+    given = {"one": predictions(1.0)}
+    axes = ced_figure(given).axes[0]
+    assert axes.get_xlabel() == "absolute error"
+    error = np.abs(given["one"].prediction - np.asarray(given["one"].target))
+    steps, held = (np.asarray(axis) for axis in axes.lines[0].get_data())
+    half = np.searchsorted(steps, 4.0, side="right") - 1
+    assert held[half] == pytest.approx(100 * np.mean(error[~np.isnan(error)] <= 4.0))
+    assert uncertainty_figure(given).axes[0].get_xlabel() == "standard deviation"
+
+
+def test_all_figures_of_a_file_are_written(tmp_path: Path) -> None:
+    paths = write_figures({"one": predictions(1.0, count=60)}, tmp_path / "new")
+    names = ["ced", "uncertainty", "sparsification", "reliability", "intervals_one"]
+    assert [path.stem for path in paths] == names
+    assert all(path.stat().st_size > 10_000 for path in paths)

@@ -22,7 +22,6 @@ COMMANDS: Mapping[str, str] = {
     "calibrate": "fit a model's densities to labels that it was not trained on",
     "evaluate": "score predictions against their labels",
     "figures": "draw error curves, reliability and heatmaps",
-    "lint-table": "say which rows of a published table are impossible",
     "study": "reproduce the paper's tables and figures",
     "export": "write a model for others to use, at half the size if wanted",
     "convert": "write labelled data in another format",

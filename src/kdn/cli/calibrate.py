@@ -57,7 +57,9 @@ def calibrate(
         raise ValueError(f"fit must be some of {', '.join(PARTS)}, or none alone, got {wrong[0]!r}")
     loaded, metadata = load_model(model, trust=trust or ())
     problems: list[str] = []
-    samples = held_out_samples(loaded.recipe.data, loaded.labels, data or [], problems=problems)
+    samples = held_out_samples(
+        loaded.recipe.data, loaded.labels, data or [], problems=problems, trust=trust or ()
+    )
     fitted = recalibrations(
         loaded,
         samples,

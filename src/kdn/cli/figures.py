@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from kdn.predictions import holds_scalars, maps_path, read_maps, read_predictions
+from kdn.predictions import maps_path, read_maps, read_predictions
 
 __all__ = ["figures"]
 
@@ -13,7 +13,7 @@ def figures(predictions: list[Path], *, out: Path) -> int:
     """Draw error curves, uncertainty against error, reliability and heatmaps.
 
     Args:
-        predictions: Parquet files with labels, each one system, named by its file's stem.
+        predictions: Files of predictions with labels, each one system, named by its file's stem.
             Heatmaps are drawn from the files beside them that `kdn predict --maps` wrote.
         out: Folder of the figures.
     """
@@ -21,9 +21,6 @@ def figures(predictions: list[Path], *, out: Path) -> int:
 
     if len({path.stem for path in predictions}) < len(predictions):
         raise ValueError("predictions must be files of different names, which the figures bear")
-    for path in predictions:
-        if holds_scalars(path):
-            raise ValueError(f"{path}: holds values; kdn evaluate {path} --figure draws them")
     named = {path.stem: read_predictions(path) for path in predictions}
     maps = {p.stem: read_maps(maps_path(p)) for p in predictions if maps_path(p).is_file()}
     for path in write_figures(named, out, maps=maps or None):

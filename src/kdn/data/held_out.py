@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from kdn.data.formats.format import foreign_package
 from kdn.data.labels import Labels
 from kdn.data.sample import Sample
 from kdn.data.split import Selection, join_samples, picture_names, split_by_picture
@@ -41,6 +42,7 @@ def held_out_samples(
     sources: Sequence[str] = (),
     *,
     problems: list[str] | None = None,
+    trust: Sequence[str] = (),
 ) -> Sequence[Sample]:
     """Return samples that were not trained on.
 
@@ -51,12 +53,21 @@ def held_out_samples(
             that were held out then; it is known by its path, which may end in the recipe's. Empty
             for all that was held out.
         problems: As for `training_and_validation`.
+        trust: Packages whose formats may read what `data` names, which may be the recipe of a
+            stranger's checkpoint; those that `sources` name may.
 
     Raises:
         FileNotFoundError: If a source is not there; to know what was held out of one that was
             trained on, the others are needed too.
-        ValueError: If nothing was held out.
+        ValueError: If nothing was held out, or `data` names a format that is not trusted.
     """
+    for source in (*data.train, *data.valid):
+        package = foreign_package(source)
+        if package is not None and package not in trust and source not in sources:
+            raise ValueError(
+                f"{source}: the model was trained on a format that needs the code of {package}; if "
+                f"you trust it, name it by trust=({package!r},) or --trust {package}"
+            )
     try:
         return _held_out(data, labels, sources, problems)
     except FileNotFoundError as error:

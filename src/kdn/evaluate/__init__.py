@@ -1,64 +1,67 @@
-"""Metrics on arrays of numbers: what is valid counts, percentages are percentages, no networks."""
+"""Scores of predictions on disk: what is valid counts, percentages are percentages, no networks.
+
+`evaluate` gives all scores of a file, `diagnose` says whether its densities are calibrated; both
+read `kdn.evaluate.table.SCORES`. The functions are their parts, for arrays of numbers.
+"""
 
 from kdn.evaluate.accuracy import (
+    BOX_AREA,
+    COCO_CONSTANTS,
     auc,
     ced,
-    check_auc,
     failure_rate,
     image_errors,
     nme,
     normalisers,
+    oks,
+    pck_terms,
     point_errors,
 )
-from kdn.evaluate.bootstrap import interval, resample_counts
-from kdn.evaluate.bounds import auc_bounds, least_nme
-from kdn.evaluate.correlation import pearson, spearman
-from kdn.evaluate.dropping import Dropping, dropping
-from kdn.evaluate.keypoints import BOX_AREA, COCO_CONSTANTS, oks, pck_terms
-from kdn.evaluate.ranking import auroc, average_precision
-from kdn.evaluate.rounded import central_coverage, pit_histogram
+from kdn.evaluate.bounds import auc_bounds, check_auc, least_nme
+from kdn.evaluate.calibration import diagnose
+from kdn.evaluate.diagnosis import Curves, Diagnosis, Part
+from kdn.evaluate.labelled import crop_log_prob
+from kdn.evaluate.levels import Uniformity, central_share, share_up_to, uniformity_test
+from kdn.evaluate.resamples import Resamples, interval
+from kdn.evaluate.scalars import f1_at, icc31
+from kdn.evaluate.scores import Evaluation, Score
+from kdn.evaluate.scoring import evaluate
 from kdn.evaluate.shape import axis_angle, contour_tangents, elongation
-from kdn.evaluate.sparsification import ause, sparsification
-from kdn.evaluate.uncertainty import coverage, crop_log_prob, nll, nll_median, zero_density
-from kdn.evaluate.values import cumulative_score, f1_at, icc31, mean_absolute_error
+from kdn.evaluate.table import SCORES
 
 __all__ = [
     "BOX_AREA",
     "COCO_CONSTANTS",
-    "Dropping",
+    "SCORES",
+    "Curves",
+    "Diagnosis",
+    "Evaluation",
+    "Part",
+    "Resamples",
+    "Score",
+    "Uniformity",
     "auc",
     "auc_bounds",
-    "auroc",
-    "ause",
-    "average_precision",
     "axis_angle",
     "ced",
-    "central_coverage",
+    "central_share",
     "check_auc",
     "contour_tangents",
-    "coverage",
     "crop_log_prob",
-    "cumulative_score",
-    "dropping",
+    "diagnose",
     "elongation",
+    "evaluate",
     "f1_at",
     "failure_rate",
     "icc31",
     "image_errors",
     "interval",
     "least_nme",
-    "mean_absolute_error",
-    "nll",
-    "nll_median",
     "nme",
     "normalisers",
     "oks",
     "pck_terms",
-    "pearson",
-    "pit_histogram",
     "point_errors",
-    "resample_counts",
-    "sparsification",
-    "spearman",
-    "zero_density",
+    "share_up_to",
+    "uniformity_test",
 ]

@@ -1,10 +1,38 @@
-"""What an NME and a failure rate say about an AUC of the same errors, whatever these are."""
+"""The two rules for an AUC, and what an NME and a failure rate say of it, whatever the errors."""
 
 from __future__ import annotations
 
-from kdn.evaluate.rules import FAN70, Rule, check_rule
+import math
+from typing import Literal, get_args
 
-__all__ = ["auc_bounds", "least_nme"]
+import numpy as np
+
+__all__ = ["FAN70", "Rule", "auc_bounds", "check_auc", "check_rule", "least_nme"]
+
+Rule = Literal["exact", "fan70"]
+"""The area itself, or the reference FAN's sum over 70 thresholds."""
+
+FAN70 = np.arange(70) / 999
+"""The thresholds of the reference FAN, as shares of the normaliser."""
+
+
+def check_rule(threshold: float, rule: Rule) -> None:
+    """Raise unless there is such a rule, and for this threshold.
+
+    Args:
+        threshold: In percent.
+        rule: Name of the rule.
+
+    Raises:
+        ValueError: If the rule is unknown, if `fan70` is asked for at a threshold other than 7, or
+            if the threshold is not positive and finite.
+    """
+    if rule not in get_args(Rule):
+        raise ValueError(f"rule must be 'exact' or 'fan70', got {rule!r}")
+    if rule == "fan70" and threshold != 7:
+        raise ValueError(f"threshold must be 7 by the rule fan70, got {threshold}")
+    if not (math.isfinite(threshold) and threshold > 0):
+        raise ValueError(f"threshold must be positive and finite, got {threshold}")
 
 
 def auc_bounds(
@@ -93,6 +121,35 @@ def least_nme(failure: float, threshold: float, *, rule: Rule) -> float:
     check_rule(threshold, rule)
     last = threshold if rule == "exact" else 100.0 * float(FAN70[-1])
     return _share(failure) * last
+
+
+def check_auc(nme: float, auc: float, threshold: float, *, rule: Rule = "exact") -> None:
+    """Raise unless some set of errors has both this NME and this AUC (`auc_bounds`).
+
+    A pair outside the bounds was not computed from the same errors by this rule.
+
+    Args:
+        nme: In percent.
+        auc: In percent.
+        threshold: In percent.
+        rule: By which the AUC was computed.
+
+    Raises:
+        RuntimeError: If there is none; the message has both numbers.
+
+    Example:
+        >>> check_auc(2.49, 67.3, 7)
+    """
+    if math.isnan(nme) or math.isnan(auc):  # no image counted, so that there is nothing to check
+        return
+    low, high = auc_bounds(nme, threshold, rule=rule)
+    name = f"AUC@{threshold:g} ({rule})"
+    if auc < low - 1e-9:  # rounding of sums of percentages
+        raise RuntimeError(
+            f"{name} must be at least {low:.6g} where the NME is {nme:.6g}, got {auc:.6g}"
+        )
+    if auc > high + 1e-9:
+        raise RuntimeError(f"{name} must be at most {high:.6g}, got {auc:.6g}")
 
 
 def _share(failure: float | None) -> float:

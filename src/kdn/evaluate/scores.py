@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-__all__ = ["Evaluation", "Score"]
+from kdn.evaluate.resamples import interval
+
+__all__ = ["Evaluation", "Score", "json_number", "score_named", "scores_of"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,28 @@ class Score:
     )
 
 
+def scores_of(
+    rows: Iterable[tuple[str, tuple[str, str, Float[np.ndarray, " replicates"]]]],
+) -> list[Score]:
+    """Return scores of sections with a name, a unit, the value and its replicates each."""
+    return [
+        Score(name, float(values[0]), *interval(values[1:]), unit, section, values[1:])
+        for section, (name, unit, values) in rows
+    ]
+
+
+def score_named(scores: Sequence[Score], name: str) -> Score:
+    """Return the score of that name.
+
+    Raises:
+        KeyError: If there is none; the message lists those there are.
+    """
+    for score in scores:
+        if score.name == name:
+            return score
+    raise KeyError(f"no score {name!r}; there are {', '.join(s.name for s in scores)}")
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """The scores of one system, in the order of the table.
@@ -46,18 +70,18 @@ class Evaluation:
     Args:
         scores: All that the predictions allow.
         samples: Samples that count.
-        landmarks: Valid landmarks of these.
+        labels: Valid labels of these.
         left_out: Ids of samples without a single valid landmark.
         bootstrap: Replicates behind the intervals.
         seed: Of the resampling.
         metadata: The predictions' metadata.
         notes: What is to be said below the table.
-        counted: What `landmarks` counts, in words.
+        counted: What `labels` counts, in words.
     """
 
     scores: tuple[Score, ...]
     samples: int
-    landmarks: int
+    labels: int
     left_out: tuple[str, ...]
     bootstrap: int
     seed: int
@@ -71,10 +95,7 @@ class Evaluation:
         Raises:
             KeyError: If there is none; the message lists those there are.
         """
-        for score in self.scores:
-            if score.name == name:
-                return score
-        raise KeyError(f"no score {name!r}; there are {', '.join(s.name for s in self.scores)}")
+        return score_named(self.scores, name)
 
     def as_table(self) -> str:
         """Return the scores as plain text, one a line, with notes below."""
@@ -83,7 +104,7 @@ class Evaluation:
             for key in ("markup", "head", "decoder")
             if self.metadata.get(key)
         ]
-        size = f"{self.samples} samples, {self.landmarks} {self.counted}"
+        size = f"{self.samples} samples, {self.labels} {self.counted}"
         lines = [" · ".join([size, *said])]
         names = [2 + len(score.name) for score in self.scores]
         width = max([*names, *(len(score.section) for score in self.scores)], default=0)
@@ -104,16 +125,16 @@ class Evaluation:
         """
         scores = {
             score.name: {
-                "value": _json(score.value),
-                "low": _json(score.low),
-                "high": _json(score.high),
+                "value": json_number(score.value),
+                "low": json_number(score.low),
+                "high": json_number(score.high),
                 "unit": score.unit,
             }
             for score in self.scores
         }
         return {
             "samples": self.samples,
-            self.counted.split()[-1]: self.landmarks,
+            self.counted.split()[-1]: self.labels,
             "left_out": list(self.left_out),
             "bootstrap": self.bootstrap,
             "seed": self.seed,
@@ -137,7 +158,7 @@ def _text(value: float, digits: int) -> str:
     return f"{value:.{digits}f}".replace("-", "−")
 
 
-def _json(value: float) -> float | str | None:
+def json_number(value: float) -> float | str | None:
     """Return a number as JSON can hold it."""
     if math.isnan(value):
         return None

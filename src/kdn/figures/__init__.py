@@ -17,7 +17,7 @@ from kdn.figures.convergence import convergence_figure
 from kdn.figures.curves import ced_figure, reliability_figure, sparsification_figure
 from kdn.figures.gradients import gradient_figure
 from kdn.figures.heatmaps import common_samples, heatmap_figure
-from kdn.figures.scatter import uncertainty_figure
+from kdn.figures.scatter import intervals_figure, uncertainty_figure
 from kdn.predictions import Maps, Predictions
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "convergence_figure",
     "gradient_figure",
     "heatmap_figure",
+    "intervals_figure",
     "reliability_figure",
     "sparsification_figure",
     "uncertainty_figure",
@@ -44,7 +45,8 @@ def write_figures(
     """Draw all figures that the predictions allow, as PNG files, and return the files.
 
     `ced.png` shows every system; `uncertainty.png`, `sparsification.png` and `reliability.png`
-    those that have the columns; `heatmaps_ID.png` stands for every face that all maps have.
+    those that have the columns; `intervals_NAME.png` is of scalars, and `heatmaps_ID.png` stands
+    for every face that all maps have.
 
     Args:
         named: Systems by the name in the figures, with labels.
@@ -58,13 +60,22 @@ def write_figures(
         if predictions.target is None or predictions.valid is None or not predictions.valid.any():
             raise ValueError(f"{name}: predictions must have labels to be drawn, got none")
     sure = {name: p for name, p in named.items() if p.uncertainty is not None}
-    levelled = {name: p for name, p in named.items() if p.hdr_level is not None}
+    levelled = {
+        name: p
+        for name, p in named.items()
+        if (p.hdr_level if p.kind == "points" else p.cdf_low) is not None
+    }
+    if len({predictions.kind for predictions in named.values()}) > 1:
+        raise ValueError("named must be all of points or all of scalars, got both")
     figures: dict[str, Figure] = {"ced": ced_figure(named)}
     if sure:
         figures["uncertainty"] = uncertainty_figure(sure)
         figures["sparsification"] = sparsification_figure(sure)
     if levelled:
         figures["reliability"] = reliability_figure(levelled)
+    for name, predictions in named.items():
+        if predictions.quantiles is not None:
+            figures[f"intervals_{_file_name(name)}"] = intervals_figure(predictions)
     for sample in common_samples(maps) if maps else ():
         figures[f"heatmaps_{_file_name(sample)}"] = heatmap_figure(maps or {}, sample=sample)
     folder = Path(folder)

@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from kdn.evaluate.calibration import Diagnosis, Part
-from kdn.evaluate.calibration.curves import NOMINAL
+from kdn.evaluate import Diagnosis, Part
+from kdn.evaluate.levels import NOMINAL
 from kdn.figures.style import COLOURS, DASHES, MUTED, figure, panel
 
 __all__ = ["calibration_figure"]
@@ -19,20 +19,24 @@ _SMALL = {"fontsize": 8, "color": MUTED, "style": "italic"}
 def calibration_figure(diagnosis: Diagnosis) -> Figure:
     """Draw coverage against nominal mass, the histogram of levels, sparsification and risk.
 
-    All landmarks are drawn bold with their 95 % band; the values of the attribute are thin, if the
-    diagnosis has one. What the predictions do not have is said in its place.
+    All labels are drawn bold with their 95 % band; the values of the attribute are thin, if the
+    diagnosis has one, and otherwise each of several scalars. What the predictions do not have is
+    said in its place.
 
     Args:
-        diagnosis: From `kdn.evaluate.calibration.diagnose`.
+        diagnosis: From `kdn.evaluate.diagnose`.
     """
     new, axes = figure(2, 2, width=4.6, height=3.7)
     whole = diagnosis.parts[0]
-    parts = [whole, *(p for p in diagnosis.parts if p.kind == "attribute" and p.landmarks)]
+    kind = "attribute" if any(p.kind == "attribute" for p in diagnosis.parts) else "label"
+    scalars = diagnosis.metadata.get("names") is not None
+    thin = [p for p in diagnosis.parts if p.kind == kind and p.labels]
+    parts = [whole, *(thin if kind == "attribute" or (scalars and len(thin) > 1) else [])]
     parts = parts[:_MOST]
     _coverage(axes[0, 0], parts)
-    _levels(axes[0, 1], whole)
+    _levels(axes[0, 1], whole, "PIT" if scalars else "2-D PIT")
     _sparsification(axes[1, 0], parts)
-    _risk(axes[1, 1], parts)
+    _risk(axes[1, 1], parts, "" if scalars else " px")
     if len(parts) > 1:
         lines, names = axes[0, 0].get_legend_handles_labels()
         new.legend(
@@ -52,7 +56,7 @@ def _coverage(axes: Axes, parts: list[Part]) -> None:
     """Draw the share of labels inside regions of 1 to 99 %."""
     whole = parts[0].curves
     if whole.coverage is None:
-        _missing(axes, "no column hdr_level")
+        _missing(axes, "no column of levels")
     else:
         axes.plot([0, 100], [0, 100], color=MUTED, lw=1, zorder=1)
         _band(axes, 100 * NOMINAL, whole.coverage_low, whole.coverage_high, 100.0)
@@ -68,11 +72,11 @@ def _coverage(axes: Axes, parts: list[Part]) -> None:
     panel(axes, x="nominal mass of the region, %", y="labels inside, %", title="Coverage")
 
 
-def _levels(axes: Axes, whole: Part) -> None:
+def _levels(axes: Axes, whole: Part, name: str) -> None:
     """Draw the histogram of levels, flat if calibrated."""
     shares = whole.curves.histogram
     if shares is None or whole.uniformity is None:
-        _missing(axes, "no column hdr_level")
+        _missing(axes, "no column of levels")
     else:
         bins = len(shares)
         middles = (np.arange(bins) + 0.5) / bins
@@ -81,15 +85,19 @@ def _levels(axes: Axes, whole: Part) -> None:
         if low is not None and high is not None and not np.isnan(low).all():
             axes.vlines(middles, bins * low, bins * high, color="black", lw=0.9)
         axes.axhline(1.0, color=MUTED, lw=1)
-        top = max(2.0, 1.15 * bins * float(np.nanmax(shares if high is None else high)))
+        known = [values for values in (shares, high) if values is not None]
+        top = max(2.0, 1.15 * bins * float(np.nanmax(known)))
         axes.set(xlim=(0, 1), ylim=(0, top if np.isfinite(top) else 2.0))
         p_value, least = whole.uniformity.p_value, 1 / (1 + whole.uniformity.replicates)
         said = f"p < {max(0.001, least):.3f}" if p_value <= least else f"p = {p_value:.3f}"
         axes.text(0.98, 0.97, f"uniform: {said}", ha="right", va="top", fontsize=8,
                   transform=axes.transAxes)  # fmt: skip
-        axes.text(0.02, 0.97, "right: too sure, left: not sure enough", va="top",
+        hint = "hollow: too sure, humped: not sure enough"
+        if name != "PIT":
+            hint = "right: too sure, left: not sure enough"
+        axes.text(0.02, 0.97, hint, va="top",
                   transform=axes.transAxes, **_SMALL)  # fmt: skip
-    panel(axes, x="level of the label's density (2-D PIT)", y="labels ÷ expected", title="Levels")
+    panel(axes, x=f"level of the label ({name})", y="labels ÷ expected", title="Levels")
 
 
 def _sparsification(axes: Axes, parts: list[Part]) -> None:
@@ -112,11 +120,11 @@ def _sparsification(axes: Axes, parts: list[Part]) -> None:
         axes.text(98, 90, f"AUSE {parts[0].value('AUSE'):.3f}", ha="right", va="top", fontsize=8)
         axes.set(xlim=(0, 100), ylim=(0, 112))
     label = "mean error of the rest, % of all"
-    panel(axes, x="least sure landmarks removed, %", y=label, title="Sparsification")
+    panel(axes, x="least sure labels removed, %", y=label, title="Sparsification")
 
 
-def _risk(axes: Axes, parts: list[Part]) -> None:
-    """Draw the mean error of the surest landmarks against the share kept, px."""
+def _risk(axes: Axes, parts: list[Part], unit: str) -> None:
+    """Draw the mean error of the surest labels against the share kept."""
     whole = parts[0].curves
     if whole.risk is None or whole.oracle is None:
         _missing(axes, "no column uncertainty")
@@ -136,14 +144,19 @@ def _risk(axes: Axes, parts: list[Part]) -> None:
             transform=axes.get_xaxis_transform(),
             **_SMALL,
         )
-        said = f"area {parts[0].value('AURC'):.2f} px, oracle "
-        said += f"{parts[0].value('AURC of the oracle'):.2f} px"
+        said = f"area {parts[0].value('AURC'):.2f}{unit}, oracle "
+        said += f"{parts[0].value('AURC of the oracle'):.2f}{unit}"
         axes.text(0.03, 0.96, said, va="top", fontsize=8, transform=axes.transAxes)
         top = 1.25 * max(
             float(np.nanmax(p.curves.risk)) for p in parts if p.curves.risk is not None
         )
         axes.set(xlim=(0, 100), ylim=(0, top if top > 0 else 1.0))
-    panel(axes, x="surest landmarks kept, %", y="mean error, px", title="Risk and share kept")
+    panel(
+        axes,
+        x="surest labels kept, %",
+        y=f"mean error{',' + unit if unit else ''}",
+        title="Risk and share kept",
+    )
 
 
 def _line(index: int) -> dict:

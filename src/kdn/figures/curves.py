@@ -1,25 +1,18 @@
-"""Curves with one line a system: CED, reliability and sparsification."""
+"""Curves with one line a system: errors, reliability and sparsification."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from kdn.data.markup import markup_of_facts
-from kdn.evaluate import (
-    auc,
-    ause,
-    ced,
-    coverage,
-    image_errors,
-    normalisers,
-    point_errors,
-    sparsification,
-)
-from kdn.evaluate.sparsification import REMOVED
+from kdn.evaluate import auc, ced, image_errors
+from kdn.evaluate.labelled import Labelled, labelled
+from kdn.evaluate.levels import NOMINAL
+from kdn.evaluate.resamples import REMOVED
 from kdn.figures.style import MUTED, figure, legend, panel, styled
 from kdn.predictions import Predictions
 
@@ -29,27 +22,30 @@ __all__ = ["ced_figure", "pooled_errors", "reliability_figure", "sparsification_
 
 
 def ced_figure(
-    named: Mapping[str, Predictions], *, normaliser: str = "box", threshold: float = 7.0
+    named: Mapping[str, Predictions], *, normaliser: str = "box", threshold: float | None = None
 ) -> Figure:
     """Draw the share of images whose error is at most a threshold, one line a system.
 
     Args:
         named: Systems by the name in the legend.
-        normaliser: What errors are divided by: `box`, `inter-ocular`, `inter-pupil`, `diagonal`.
-        threshold: Where the area ends, percent; the axis ends there too, unless a system has most
-            images beyond it.
+        normaliser: What errors of points are divided by: `box`, `inter-ocular`, `inter-pupil`,
+            `diagonal`. Those of scalars are in their unit, and every label counts by itself.
+        threshold: Where the area ends, 7 % for points and 5 for scalars; the axis ends there too,
+            unless a system has most images beyond it.
 
     Raises:
         ValueError: If there is no system, if one has no labels or its mark-up has no such length.
     """
     new, axes = figure(1, 1, width=6.4, height=3.3)
     axes = axes[0, 0]
-    found = {name: _image_errors(name, given, normaliser) for name, given in named.items()}
+    points = all(predictions.kind == "points" for predictions in named.values())
+    threshold = threshold or (7.0 if points else 5.0)
+    each = {name: _image_errors(name, given, normaliser) for name, given in named.items()}
     # Up to where all have most of their images, unless that would press the best to the edge.
-    medians = [1.2 * float(np.nanmedian(errors)) for errors in found.values()] or [threshold]
+    medians = [1.2 * float(np.nanmedian(errors)) for errors in each.values()] or [threshold]
     right = max(threshold, min(medians), min(max(medians), _MOST * threshold))
     for (name, _), colour, dashes in styled(named):
-        errors = found[name]
+        errors = each[name]
         steps = np.unique(np.concatenate([[0.0, right], errors[errors < right]]))
         mean, area = float(np.nanmean(errors)), auc(errors, threshold, rule="exact")
         label = f"{name}: {mean:.2f} / {area:.1f}"
@@ -58,32 +54,34 @@ def ced_figure(
     axes.set(xlim=(0, right), ylim=(0, 101))
     if right > threshold:
         axes.axvline(threshold, color=MUTED, lw=1, zorder=1)
-    panel(axes, x=f"NME, % of {_said(normaliser)}", y="images with at most that NME, %")
-    title = f"NME % / AUC@{threshold:g} % (exact)"
-    legend(new, axes, place="outside right upper", title=title)
+    what, mean = ("images", "NME %") if points else ("labels", "MAE")
+    label = f"NME, % of {_length_name(normaliser)}" if points else "absolute error"
+    panel(axes, x=label, y=f"{what} with at most that, %")
+    legend(new, axes, place="outside right upper", title=f"{mean} / AUC@{threshold:g} % (exact)")
     return new
 
 
 def reliability_figure(named: Mapping[str, Predictions]) -> Figure:
     """Draw how many labels lie in the regions that should hold 1, 2, …, 99 % of them.
 
+    Regions of highest density for points, central intervals for scalars.
+
     Raises:
-        ValueError: If there is no system, or one has no `hdr_level`.
+        ValueError: If there is no system, or one has no levels.
     """
     new, axes = figure(1, 1, width=5.9, height=3.6)
     axes = axes[0, 0]
-    nominal = np.arange(1, 100)
     axes.plot([0, 100], [0, 100], color=MUTED, lw=1, zorder=1)
     for (name, predictions), colour, dashes in styled(named):
-        if predictions.hdr_level is None or predictions.valid is None:
-            raise ValueError(f"{name}: hdr_level must be given to draw reliability, got None")
-        level, valid = predictions.hdr_level, predictions.valid
-        held = np.array([coverage(level, valid, share / 100) for share in nominal])
-        gap = np.abs(held - nominal).mean()
-        axes.plot(nominal, held, color=colour, ls=dashes, lw=1.6, label=f"{name}: {gap:.1f}")
-    said = {"fontsize": 8, "color": MUTED, "style": "italic"}
-    axes.text(2, 98, "regions too large", va="top", **said)
-    axes.text(98, 2, "regions too small", ha="right", **said)
+        coverage = _labelled(name, predictions).coverage
+        if coverage is None:
+            raise ValueError(f"{name}: levels must be given to draw reliability, got None")
+        gap = 100 * np.abs(coverage[0] - NOMINAL).mean()
+        label = f"{name}: {gap:.1f}"
+        axes.plot(100 * NOMINAL, 100 * coverage[0], color=colour, ls=dashes, lw=1.6, label=label)
+    italic = {"fontsize": 8, "color": MUTED, "style": "italic"}
+    axes.text(2, 98, "regions too large", va="top", **italic)
+    axes.text(98, 2, "regions too small", ha="right", **italic)
     axes.set(xlim=(0, 100), ylim=(0, 100), aspect="equal")
     panel(axes, x="nominal mass of the region, %", y="labels inside, %")
     legend(new, axes, place="outside right upper", title="mean gap, points of %")
@@ -93,14 +91,14 @@ def reliability_figure(named: Mapping[str, Predictions]) -> Figure:
 def sparsification_figure(
     named: Mapping[str, Predictions], *, normaliser: str | None = "box"
 ) -> Figure:
-    """Draw the mean error of the landmarks left when the least sure are removed.
+    """Draw the mean error of the labels left when the least sure are removed.
 
-    Beside each system stands its oracle, thin, which removes the worst landmarks first.
+    Beside each system stands its oracle, thin, which removes the worst first.
 
     Args:
         named: Systems by the name in the legend.
-        normaliser: What uncertainties and errors are divided by; None for image pixels as they
-            are.
+        normaliser: What uncertainties and errors of points are divided by; None for image pixels
+            as they are.
 
     Raises:
         ValueError: If there is no system, or one has no labels or no uncertainty.
@@ -109,69 +107,78 @@ def sparsification_figure(
     axes = axes[0, 0]
     removed = np.array(REMOVED)
     for (name, predictions), colour, dashes in styled(named):
-        uncertainty, errors, _ = pooled_errors(name, predictions, normaliser)
+        data, uncertainty, errors = pooled_errors(name, predictions, normaliser)
         curve, oracle = (
-            100 * sparsification(key, errors, removed) / errors.mean()
+            data.items.sparsification(key, errors)[0] / errors.mean()
             for key in (uncertainty, errors)
         )
-        label = f"{name}: {ause(uncertainty, errors):.3f}"
-        axes.plot(100 * removed, curve, color=colour, ls=dashes, lw=1.6, label=label)
-        axes.plot(100 * removed, oracle, color=colour, ls=dashes, lw=0.8, alpha=0.6)
+        label = f"{name}: {(curve - oracle).mean():.3f}"
+        axes.plot(100 * removed, 100 * curve, color=colour, ls=dashes, lw=1.6, label=label)
+        axes.plot(100 * removed, 100 * oracle, color=colour, ls=dashes, lw=0.8, alpha=0.6)
     axes.axhline(100, color=MUTED, lw=0.8)
     axes.text(2, 101, "removed at random", fontsize=8, color=MUTED, style="italic", va="bottom")
     axes.text(2, 3, "thin: worst removed first", fontsize=8, color=MUTED, style="italic")
     axes.set(xlim=(0, 100), ylim=(0, 112))
     what = "image px" if normaliser is None else f"errors ÷ {normaliser}"
-    panel(axes, x="least sure landmarks removed, %", y="mean error of the rest, % of that of all")
+    if any(predictions.kind == "scalars" for predictions in named.values()):
+        what = "the label's unit"
+    panel(axes, x="least sure labels removed, %", y="mean error of the rest, % of that of all")
     legend(new, axes, place="outside right upper", title=f"AUSE ({what})")
     return new
 
 
 def pooled_errors(
     name: str, predictions: Predictions, normaliser: str | None
-) -> tuple[Float[np.ndarray, " N"], Float[np.ndarray, " N"], Int[np.ndarray, " N"]]:
-    """Return uncertainty, error and sample of all valid landmarks.
+) -> tuple[Labelled, Float[np.ndarray, " N"], Float[np.ndarray, " N"]]:
+    """Return the labels that count, and the uncertainty and error of each.
 
     Args:
         name: The system, for errors.
         predictions: With labels and uncertainties.
         normaliser: What both are divided by, a share then; None for image pixels as they are.
+            Nothing is of scalars.
 
     Raises:
         ValueError: If there are no labels or uncertainties.
     """
     if predictions.uncertainty is None:
         raise ValueError(f"{name}: uncertainty must be given, got None")
-    target, valid, length = _lengths(name, predictions, normaliser)
-    used = valid & ~np.isnan(length)[:, None]
-    image = np.nonzero(used)[0]
-    errors = point_errors(predictions.prediction, target)[used] / length[image]
-    return predictions.uncertainty[used] / length[image], errors, image
+    data = _labelled(name, predictions)
+    length = _length(name, data, normaliser)
+    data = data.only(np.broadcast_to(~np.isnan(length)[:, None], data.used.shape))
+    each = length[np.nonzero(data.used)[0]]
+    return data, data.column("uncertainty") / each, data.errors[data.used] / each
 
 
 def _image_errors(name: str, predictions: Predictions, normaliser: str) -> np.ndarray:
     """Return the error of every image in percent, NaN where it does not count."""
-    target, valid, length = _lengths(name, predictions, normaliser)
-    return image_errors(point_errors(predictions.prediction, target), valid, length)
+    data = _labelled(name, predictions)
+    if predictions.kind == "scalars":
+        return data.errors[data.used]
+    return image_errors(data.errors, data.used, _length(name, data, normaliser))
 
 
-def _lengths(name: str, predictions: Predictions, normaliser: str | None) -> tuple:
-    """Return target, valid and the normaliser of every sample."""
-    target, valid = predictions.target, predictions.valid
-    if target is None or valid is None:
-        raise ValueError(f"{name}: predictions must have labels to be drawn, got no target")
-    if normaliser is None:
-        return target, valid, np.ones(len(target))
-    markup = None
+def _labelled(name: str, predictions: Predictions) -> Labelled:
+    """Return the labels of a system that count."""
+    try:
+        return labelled(predictions, bootstrap=0, seed=0)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+def _length(name: str, data: Labelled, normaliser: str | None) -> Float[np.ndarray, " n"]:
+    """Return what the errors of every sample are divided by."""
+    if normaliser is None or data.predictions.kind == "scalars":
+        return np.ones(len(data.used))
     if normaliser not in ("box", "diagonal"):
-        markup = markup_of_facts(predictions.metadata)
-    lengths = normalisers(target, valid, markup)
-    if normaliser not in lengths:
-        raise ValueError(f"{name}: normaliser must be one of {', '.join(lengths)}: {normaliser!r}")
-    return target, valid, lengths[normaliser]
+        markup_of_facts(data.predictions.metadata)  # says what is wrong with the mark-up
+    if normaliser not in data.lengths:
+        known = ", ".join(data.lengths)
+        raise ValueError(f"{name}: normaliser must be one of {known}: {normaliser!r}")
+    return data.lengths[normaliser]
 
 
-def _said(normaliser: str) -> str:
+def _length_name(normaliser: str) -> str:
     """Return a normaliser as an axis says it."""
     return {"box": "√(w·h) of the landmark box", "diagonal": "the landmark box's diagonal"}.get(
         normaliser, f"the {normaliser} distance"

@@ -57,7 +57,7 @@ def class_named(name: str, kind: type[Kind], field: str) -> type[Kind]:
     module, _, attribute = name.partition(":")
     try:
         named = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(f"{field} {name} cannot be imported ({error})") from error
     if not (isinstance(named, type) and issubclass(named, kind)):
         raise ValueError(f"{field} {name} must be a subclass of {kind.__name__}, got {named!r}")

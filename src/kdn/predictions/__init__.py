@@ -13,7 +13,7 @@ from kdn.predictions.files import (
 from kdn.predictions.flat import holds_scalars
 from kdn.predictions.labels import Targets, add_labels
 from kdn.predictions.maps import Maps, core_covariances, maps_path, read_maps, write_maps
-from kdn.predictions.published import read_published
+from kdn.predictions.published import read_any, read_published
 from kdn.predictions.record import Predictions
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "decoders_of",
     "holds_scalars",
     "maps_path",
+    "read_any",
     "read_maps",
     "read_predictions",
     "read_published",

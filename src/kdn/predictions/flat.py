@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from kdn.predictions.columns import AREA_LEVELS, COLUMNS, QUANTILES, SCALARS
 from kdn.predictions.record import Predictions
@@ -20,30 +19,15 @@ __all__ = ["flat_columns", "flat_fields", "holds_scalars", "own_columns"]
 _OLD_COLUMNS = {"deviation": "uncertainty", "crps": "energy_score"}
 
 
-def holds_scalars(path: Path, *, labelled: bool = False) -> bool:
-    """Return whether a file holds predictions of scalars, by its columns, not of points.
-
-    Args:
-        path: The file.
-        labelled: Whether its labels come from elsewhere, so that it needs no columns of targets.
-    """
-    kind = path.suffix.lower()
-    if kind not in (".parquet", ".csv") or not path.is_file():
-        return False
+def holds_scalars(path: Path) -> bool:
+    """Return whether a CSV file holds scalars, by its header, and not coordinates of points."""
     try:
-        if kind == ".parquet":
-            columns = pq.read_schema(path).names
-            if "values" in columns:
-                return True
-        else:
-            with open(path, encoding="utf-8-sig", newline="") as stream:
-                columns = next(csv.reader(stream), [])
+        with open(path, encoding="utf-8-sig", newline="") as stream:
+            columns = next(csv.reader(stream), [])
     except (OSError, ValueError, csv.Error):  # whoever reads it says what is wrong
         return False
-    if "landmarks" in columns or any(re.fullmatch(r"\s*[xy]_?\d+\s*", name) for name in columns):
-        return False
-    targets = any(f"{name}_target" in columns for name in columns)
-    return targets or (labelled and "id" in columns)
+    points = any(re.fullmatch(r"\s*[xy]_?\d+\s*", name, re.IGNORECASE) for name in columns)
+    return "id" in columns and len(columns) > 1 and not points
 
 
 def flat_columns(predictions: Predictions) -> Iterator[tuple[str, pa.Array]]:

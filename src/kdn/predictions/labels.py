@@ -1,4 +1,4 @@
-"""Targets for predictions that come without: which prediction is of which labelled face."""
+"""Targets for predictions that come without: which prediction is of which labelled sample."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64
+from jaxtyping import Bool, Float64
 
+from kdn.data.labels import sample_scalars
 from kdn.data.markup import FACE68, Markup
 from kdn.data.sample import Sample
 from kdn.predictions.record import Predictions
@@ -19,15 +20,15 @@ __all__ = ["Targets", "add_labels", "match_names", "offset_note"]
 
 @dataclass(frozen=True)
 class Targets:
-    """The labels of faces, without their pictures.
+    """The labels of samples, without their pictures.
 
-    Convention: image pixels with integer pixel centres, points are `(x, y)`.
+    Convention: points are `(x, y)` in image pixels with integer pixel centres.
 
     Args:
-        ids: Name of each of the `n` faces.
+        ids: Name of each of the `n` samples.
         paths: File of each picture, "" for a drawn one.
         bbox: `(n, 4)`.
-        target: `(n, L, 2)`, NaN where not valid.
+        target: `(n, L, 2)` of points or `(n, L)` of scalars, NaN where not valid.
         valid: `(n, L)`.
         visible: `(n, L)`.
     """
@@ -35,28 +36,49 @@ class Targets:
     ids: tuple[str, ...]
     paths: tuple[str, ...]
     bbox: Float64[np.ndarray, "n 4"]
-    target: Float64[np.ndarray, "n L 2"]
+    target: Float64[np.ndarray, "n L *E"]
     valid: Bool[np.ndarray, "n L"]
     visible: Bool[np.ndarray, "n L"]
 
     @classmethod
-    def of_samples(cls, samples: Sequence[Sample], markup: Markup = FACE68) -> Targets:
-        """Return the labels of samples, each of which is looked at once."""
+    def of_samples(
+        cls,
+        samples: Sequence[Sample],
+        predictions: Predictions,
+        markup: Markup = FACE68,
+        problems: list[str] | None = None,
+    ) -> Targets:
+        """Return the labels of samples that predictions are of; each sample is looked at once.
+
+        Args:
+            samples: With landmarks, or the attributes that the predictions are of.
+            predictions: Points or scalars.
+            markup: What the landmarks are.
+            problems: Where to put one line about each sample without such labels; None to raise.
+        """
+        scalars = predictions.kind == "scalars"
+        count = predictions.count if scalars else markup.landmarks
         kept = []
         for sample in samples:
             path = sample.image.as_posix() if isinstance(sample.image, Path) else ""
-            kept.append(
-                (sample.id, path, sample.bbox, sample.landmarks, sample.valid, sample.visible)
-            )
+            try:
+                target = sample_scalars(sample, predictions.names) if scalars else sample.landmarks
+            except ValueError as error:
+                if problems is None:
+                    raise
+                problems.append(str(error))
+                continue
+            valid = np.isfinite(target) if scalars else sample.valid
+            visible = np.ones(count, bool) if scalars else sample.visible
+            kept.append((sample.id, path, sample.bbox, target, valid, visible))
         ids, paths, *arrays = zip(*kept, strict=True) if kept else ((),) * 6
-        shapes = ((4,), (markup.landmarks, 2), (markup.landmarks,), (markup.landmarks,))
-        kinds = (np.float64, np.float64, bool, bool)
+        shapes = ((4,), (count,) if scalars else (count, 2), (count,), (count,))
         bbox, target, valid, visible = (
             np.array(values, kind).reshape(len(ids), *shape)
-            for values, kind, shape in zip(arrays, kinds, shapes, strict=True)
+            for values, kind, shape in zip(arrays, (float, float, bool, bool), shapes, strict=True)
         )
-        target = np.where(valid[..., None], target, np.nan)
-        return cls(tuple(ids), tuple(paths), bbox, target, valid, visible)
+        known = valid if scalars else valid[..., None]
+        return cls(tuple(ids), tuple(paths), bbox, np.where(known, target, np.nan), valid, visible)
 
 
 def match_names(
@@ -88,9 +110,9 @@ def match_names(
             of_face[found[0]].append(index)
         elif found:
             some = ", ".join(repr(ids[face]) for face in found[:3])
-            problems.append(f"{place}: {name!r} could be any of {len(found)} faces: {some}")
+            problems.append(f"{place}: {name!r} could be any of {len(found)} samples: {some}")
         else:
-            problems.append(f"{place}: {name!r} names no labelled face")
+            problems.append(f"{place}: {name!r} names no labelled sample")
         claimed.update(found)
     pairs = []
     for face, text in enumerate(ids):
@@ -142,7 +164,7 @@ def add_labels(
 
     Raises:
         ValueError: If there are labels already, if the numbers of landmarks differ, or if no
-            prediction is of a labelled face.
+            prediction is of a labelled sample.
     """
     if predictions.target is not None:
         raise ValueError("predictions must have no labels of their own, got a column 'target'")
@@ -151,17 +173,20 @@ def add_labels(
             f"predictions must have {labels.target.shape[1]} landmarks as the labels have, "
             f"got {predictions.count}"
         )
-    finite = np.asarray(np.isfinite(predictions.prediction).all(axis=(1, 2)))
+    finite = np.isfinite(predictions.prediction.reshape(len(predictions), -1))
+    scalars = predictions.kind == "scalars"  # of which some may be missing
+    usable_rows = np.asarray(finite.any(axis=1) if scalars else finite.all(axis=1))
+    what = "values" if scalars else "landmarks"
     problems += [
-        f"{places[row]}: landmarks must be finite" for row in np.flatnonzero(~finite).tolist()
+        f"{places[row]}: {what} must be finite" for row in np.flatnonzero(~usable_rows).tolist()
     ]
-    usable = np.flatnonzero(finite)
+    usable = np.flatnonzero(usable_rows)
     names = [predictions.id[row] for row in usable.tolist()]
     pairs = match_names(names, [places[row] for row in usable.tolist()], labels.ids, problems)
     if not pairs:
         first = f"the first is called {names[0]!r}" if names else "there is none that can be used"
-        labelled = f", the first labelled face {labels.ids[0]!r}" if labels.ids else ""
-        raise ValueError(f"no prediction is of a labelled face: {first}{labelled}")
+        labelled = f", the first labelled sample {labels.ids[0]!r}" if labels.ids else ""
+        raise ValueError(f"no prediction is of a labelled sample: {first}{labelled}")
     rows, faces = np.array(pairs, np.int64).T
     chosen = predictions.take(usable[rows])
     path = tuple(labels.paths[face] for face in faces) if chosen.path is None else chosen.path
@@ -172,24 +197,25 @@ def add_labels(
         bbox=labels.bbox[faces] if chosen.bbox is None else chosen.bbox,
         valid=labels.valid[faces],
         visible=labels.visible[faces],
-        metadata={"markup": FACE68.name, **chosen.metadata},
+        metadata={**({} if scalars else {"markup": FACE68.name}), **chosen.metadata},
     )
 
 
-def offset_note(landmarks: Float[np.ndarray, "n L 2"], target: Float[np.ndarray, "n L 2"]) -> str:
-    """Return a warning if predictions lie half a pixel or one pixel off on both axes, else "".
+def offset_note(predictions: Predictions) -> str:
+    """Return a warning if landmarks lie half a pixel or one pixel off on both axes, else "".
 
     Errors of a system cancel in their mean; a frame that was mistaken does not. The mean must be
     within a tenth of a pixel of ±½ or ±1 on both axes, with the same sign, and known to a tenth.
 
     Args:
-        landmarks: Predictions, image pixels.
-        target: Labels, NaN where not valid.
+        predictions: With labels.
     """
-    moved = landmarks - target
-    there = np.asarray(np.isfinite(moved).all(axis=2))
-    count = there.sum(axis=1)
-    total = np.where(there[..., None], moved, 0.0).sum(axis=1)
+    if predictions.landmarks is None or predictions.target is None:
+        return ""
+    moved = predictions.landmarks - predictions.target
+    known = np.asarray(np.isfinite(moved).all(axis=2))
+    count = known.sum(axis=1)
+    total = np.where(known[..., None], moved, 0.0).sum(axis=1)
     faces = total[count > 0] / count[count > 0][:, None]
     if len(faces) < 2:
         return ""

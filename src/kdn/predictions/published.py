@@ -1,4 +1,4 @@
-"""Landmarks that other systems predicted: a CSV or JSON file, or a folder of `.pts` files.
+"""Predictions of other systems: CSV or JSON files, or a folder of `.pts` files.
 
 Nothing in a file is run or believed: an entry that does not hold the right number of finite
 coordinates is left out, with a line that names it.
@@ -18,9 +18,11 @@ from kdn.data.formats.pts import read_pts
 from kdn.data.markup import FACE68, Markup
 from kdn.data.numbers import as_coordinate
 from kdn.data.tables import Pairs, Row, csv_table, json_content, json_rows, named_rows
+from kdn.predictions.files import read_predictions
+from kdn.predictions.flat import holds_scalars
 from kdn.predictions.record import Predictions
 
-__all__ = ["read_published"]
+__all__ = ["read_any", "read_published"]
 
 _FIRST_PIXELS = (0.0, 0.5, 1.0)
 
@@ -91,6 +93,31 @@ def read_published(
     landmarks = np.array(points, np.float64).reshape(len(points), markup.landmarks, 2)
     metadata = {"markup": markup.name, "source": path.name}
     return Predictions(id=tuple(names), landmarks=landmarks, metadata=metadata), places
+
+
+def read_any(
+    path: str | Path,
+    markup: Markup = FACE68,
+    *,
+    first_pixel: float | None = None,
+    problems: list[str] | None = None,
+) -> tuple[Predictions, list[str]]:
+    """Read predictions of any system, and return where each stands, for messages.
+
+    A Parquet file or a CSV file of scalars is read as `read_predictions` does, anything else as
+    `read_published` does.
+
+    Raises:
+        FileNotFoundError: If there is no such file or folder.
+        ValueError: If it cannot be read, or `first_pixel` is given for what has no such frame.
+    """
+    path = Path(path)
+    if path.is_dir() or (path.suffix.lower() != ".parquet" and not holds_scalars(path)):
+        return read_published(path, markup, first_pixel=first_pixel, problems=problems)
+    if first_pixel is not None:
+        raise ValueError("first_pixel is not for Parquet files, which count from 0, or scalars")
+    predictions = read_predictions(path)
+    return predictions, [f"{path}: row {row}" for row in range(len(predictions))]
 
 
 _Face = tuple[str, str, Float64[np.ndarray, "L 2"]]

@@ -1,7 +1,6 @@
 """The paper's experiments in one piece: plan, trainings, scores, tables, figures and report."""
 
-from kdn.study.plan import METHODS, REFERENCE, Method, Plan, Run
-from kdn.study.presets import PRESETS, Preset
+from kdn.study.plan import METHODS, PRESETS, REFERENCE, Method, Plan, Preset, Run
 from kdn.study.results import Study
 from kdn.study.study import run_study
 

@@ -9,19 +9,16 @@ from jaxtyping import Bool, Float
 
 from kdn.data.markup import Markup
 from kdn.evaluate import (
-    auroc,
+    Resamples,
     axis_angle,
     contour_tangents,
     crop_log_prob,
     elongation,
     interval,
-    resample_counts,
 )
-from kdn.evaluate.bootstrap import resampled_mean
-from kdn.evaluate.ranking import auroc_resampled
 from kdn.predictions import Maps, Predictions, core_covariances
 from kdn.study.plan import METHODS
-from kdn.study.table import Table, number
+from kdn.study.report import Table, number
 
 __all__ = ["boundary_table", "hidden_faces", "occlusion_table", "seen_faces"]
 
@@ -86,10 +83,9 @@ def _ranked(
     bootstrap: int,
 ) -> str:
     """Return AUROC with its interval as text."""
-    value = auroc(score[valid], hidden[valid])
-    image = np.nonzero(valid)[0]
-    counts = resample_counts(len(valid), min(bootstrap, 200), np.random.default_rng(0))
-    low, high = interval(auroc_resampled(score[valid], hidden[valid], image, counts))
+    labels = Resamples(len(valid), min(bootstrap, 200)).of(np.nonzero(valid)[0])
+    value, *replicates = labels.auroc(score[valid], hidden[valid])
+    low, high = interval(np.array(replicates))
     return f"{number(value, 3)} ({number(low, 3)} to {number(high, 3)})"
 
 
@@ -163,11 +159,8 @@ def _median(values: np.ndarray) -> float:
 
 def _mean(values: Float[np.ndarray, "n L"], bootstrap: int, digits: int) -> str:
     """Return the mean of what is not NaN with its interval over images, as text."""
-    there = ~np.isnan(values)
-    totals = np.where(there, values, 0.0).sum(axis=1)
-    drawn = resample_counts(len(values), bootstrap, np.random.default_rng(0))
-    counts = np.concatenate([np.ones((1, len(values))), drawn])
-    means = resampled_mean(totals, there.sum(axis=1).astype(np.float64), counts)
+    image = np.repeat(np.arange(len(values)), values.shape[1])
+    means = Resamples(len(values), bootstrap).of(image).mean(values.ravel())
     low, high = interval(means[1:])
     return f"{number(float(means[0]), digits)} ({number(low, digits)} to {number(high, digits)})"
 

@@ -1,33 +1,21 @@
-"""The report of a study: one Markdown file beside its figures, and one HTML file that holds all."""
+"""The report of a study: a Markdown file with its figures beside it, and the tables in it."""
 
 from __future__ import annotations
 
-import base64
-import html
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from markdown_it import MarkdownIt
 from matplotlib.figure import Figure
 
 from kdn.data.paths import replacing
+from kdn.study.compare import Summary
 
-__all__ = ["Picture", "write_report"]
+__all__ = ["Picture", "Table", "number", "with_interval", "write_report"]
 
 _DPI = 130
-
-_STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 1080px; margin: 2em auto;
-  padding: 0 1em; }
-table { border-collapse: collapse; font-size: 13px; display: block; overflow-x: auto; }
-th, td { padding: 3px 9px; border-bottom: 1px solid #ddd; text-align: right; white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; }
-th { border-bottom: 2px solid #888; }
-img { max-width: 100%; }
-pre { background: #f5f5f5; padding: 0.8em; overflow-x: auto; font-size: 12px; }
-code { background: #f5f5f5; }
-"""
+_LONG = 1e5  # from here on a number is written with its power of ten
 
 
 @dataclass(frozen=True)
@@ -45,10 +33,8 @@ class Picture:
     text: str
 
 
-def write_report(folder: Path, title: str, parts: Sequence[str | Picture]) -> tuple[Path, Path]:
-    """Write `report.md` with `figures/*.png` beside it, and `report.html` with all inside.
-
-    The HTML file loads nothing from anywhere.
+def write_report(folder: Path, title: str, parts: Sequence[str | Picture]) -> Path:
+    """Write `report.md` with `figures/*.png` beside it.
 
     Args:
         folder: Made if it does not exist.
@@ -56,11 +42,10 @@ def write_report(folder: Path, title: str, parts: Sequence[str | Picture]) -> tu
         parts: Markdown and pictures, in order.
 
     Returns:
-        The Markdown and the HTML file.
+        The Markdown file.
     """
     for old in folder.glob("figures/*.png"):  # of a report with more in it
         old.unlink()
-    inside: dict[str, str] = {}
     lines = [f"# {title}"]
     for part in parts:
         if isinstance(part, str):
@@ -76,28 +61,66 @@ def write_report(folder: Path, title: str, parts: Sequence[str | Picture]) -> tu
                 bbox_inches="tight",
                 pad_inches=0.05,
             )
-        inside[file] = _data_uri(folder / file)
         lines.append(f"![{part.text}]({file})\n\n*{part.text}*")
-    markdown = "\n\n".join(lines) + "\n"
-    paths = folder / "report.md", folder / "report.html"
-    for path, text in zip(paths, (markdown, _page(title, markdown, inside)), strict=True):
-        with replacing(path) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    return paths
+    path = folder / "report.md"
+    with replacing(path) as temporary:
+        temporary.write_text("\n\n".join(lines) + "\n", encoding="utf-8")
+    return path
 
 
-def _page(title: str, markdown: str, inside: Mapping[str, str]) -> str:
-    """Return the HTML page of a Markdown text, its pictures put in."""
-    # Markdown alone, and no HTML out of it: names of users' files stand in the text.
-    body = MarkdownIt("commonmark", {"html": False}).enable("table").render(markdown)
-    for file, uri in inside.items():
-        body = body.replace(f'src="{file}"', f'src="{uri}"')
-    return (
-        "<!doctype html>\n<html lang='en'>\n<head>\n<meta charset='utf-8'>\n"
-        f"<title>{html.escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n"
-        f"<body>\n{body}</body>\n</html>\n"
-    )
+@dataclass(frozen=True)
+class Table:
+    """Text in rows and columns.
+
+    Args:
+        title: Above it.
+        head: One text a column.
+        rows: As many texts each.
+        note: What is to be said below it.
+
+    Raises:
+        ValueError: If a row has another number of columns.
+    """
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row) != len(self.head):
+                raise ValueError(f"{self.title}: rows must have {len(self.head)} columns: {row}")
+
+    def markdown(self) -> str:
+        """Return the table as Markdown, with its title and its note."""
+        lines = [self.head, ["---"] * len(self.head), *self.rows]
+        body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+        return "\n\n".join(part for part in (f"### {self.title}", body, self.note) if part)
 
 
-def _data_uri(path: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
+def number(value: float, digits: int) -> str:
+    """Return a number as text: ∞ and "–" (not defined) where it is none."""
+    if math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    text = f"{value:.{digits}f}" if abs(value) < _LONG else f"{value:.1e}"
+    return text.replace("-", "−").replace("e+", "e")
+
+
+def with_interval(summary: Summary, digits: int, *, sign: bool = False) -> str:
+    """Return a score as `mean ± spread (low to high)`, leaving out what there is not.
+
+    Args:
+        summary: The score.
+        digits: After the point.
+        sign: Write a plus before what is positive.
+    """
+    plus = "+" if sign and summary.mean > 0 and math.isfinite(summary.mean) else ""
+    text = plus + number(summary.mean, digits)
+    if math.isfinite(summary.spread):
+        text += f" ± {number(summary.spread, digits)}"
+    if math.isfinite(summary.low) and math.isfinite(summary.high):
+        text += f" ({number(summary.low, digits)} to {number(summary.high, digits)})"
+    return text

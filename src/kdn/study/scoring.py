@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 from kdn.data import Sample, Selection, join_samples, load_samples
 from kdn.data.markup import Markup, markup_of_facts
 from kdn.data.paths import replacing
-from kdn.evaluate.landmarks import evaluate
+from kdn.evaluate import evaluate
 from kdn.models.checkpoint import load_model
 from kdn.predict.columns import predict
 from kdn.predictions import (

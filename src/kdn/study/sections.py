@@ -18,17 +18,15 @@ from kdn.figures import (
 )
 from kdn.grid import Grid
 from kdn.models.networks.fan import FAN
-from kdn.study.facts import environment
 from kdn.study.floor import cell_share, decode_floor
 from kdn.study.gradients import crop_of, gradient_stages, loss_gradient
 from kdn.study.heatmaps import boundary_table, hidden_faces, occlusion_table, seen_faces
 from kdn.study.plan import METHODS, REFERENCE
-from kdn.study.report import Picture
+from kdn.study.report import Picture, Table
 from kdn.study.results import Results
 from kdn.study.scoring import Scores, predict_run, score_run
-from kdn.study.table import Table
 from kdn.study.tables import epochs_to_final, published_table, score_tables, sweep_table
-from kdn.study.training import environment_of, finished, losses, seconds
+from kdn.study.training import environment, environment_of, finished, losses, seconds
 
 __all__ = ["sections"]
 

@@ -34,7 +34,7 @@ def run_study(
 
     Args:
         study: What is compared.
-        out: Folder of the study; gets `runs/`, `report.md`, `report.html`, `figures/`.
+        out: Folder of the study; gets `runs/`, `report.md`, `figures/`.
         jobs: Trainings side by side.
         accelerator: Lightning Fabric's name of a kind of device.
         quiet: No progress on screen.
@@ -60,8 +60,7 @@ def run_study(
     if not results.first:
         raise ValueError(f"{out}: no run of a method is left: {next(iter(failed.values()), '')}")
     said("writing the report")
-    for path in write_report(out, study.title, sections(results, failed)):
-        said(str(path))
+    said(str(write_report(out, study.title, sections(results, failed))))
     return failed
 
 

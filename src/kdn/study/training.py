@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import importlib.metadata
 import json
 import multiprocessing
 import os
+import platform
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -20,12 +23,21 @@ from typing import Any
 import torch
 
 from kdn.data.paths import replacing
-from kdn.study.facts import cores, environment
 from kdn.study.plan import Run
 from kdn.study.scoring import predict_run, score_run
 from kdn.train import train
 
-__all__ = ["Job", "environment_of", "finished", "losses", "run_folder", "run_jobs", "seconds"]
+__all__ = [
+    "Job",
+    "cores",
+    "environment",
+    "environment_of",
+    "finished",
+    "losses",
+    "run_folder",
+    "run_jobs",
+    "seconds",
+]
 
 _ENVIRONMENT = "environment.json"
 
@@ -193,3 +205,55 @@ def seconds(folder: Path) -> float:
 def _log(folder: Path) -> Collection[dict[str, str]]:
     with open(folder / "log.csv", newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
+
+
+def environment() -> dict[str, Any]:
+    """Return the facts that a report needs to be repeated, as JSON types."""
+    return {
+        "kdn": importlib.metadata.version("kdn"),
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": cores(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
+    }
+
+
+def cores() -> int:
+    """Return how many CPU cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every system
+        return os.cpu_count() or 1
+
+
+def _commit() -> str:
+    """Return the commit of the checkout that the package is run from, or what there is to say."""
+    folder = Path(__file__).parents[1]
+    if not any((parent / ".git").exists() for parent in folder.parents):
+        return "not a checkout"
+    try:
+        head = _git(folder, "rev-parse", "--short=10", "HEAD")
+        return head + (" with changes" if _git(folder, "status", "--porcelain", ".") else "")
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    return done.stdout.strip()
+
+
+def _processor() -> str:
+    """Return the name of the processor."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:  # Linux alone has it
+        pass
+    return platform.processor() or "unknown"

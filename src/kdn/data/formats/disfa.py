@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from kdn.data.formats.entries import box_of_picture, labelled, pictures_in, read_entries, settle
+from kdn.data.formats.entries import labelled, pictures_in, read_entries, settle
 from kdn.data.formats.format import Format
+from kdn.data.images import image_size
 from kdn.data.numbers import as_coordinate
 from kdn.data.sample import Sample
+from kdn.grid import whole_box
 
 __all__ = ["DISFA_UNITS", "read_disfa"]
 
@@ -41,7 +43,7 @@ def read_disfa(folder: Path, *, problems: list[str] | None = None) -> list[Sampl
     for needed in (folder, folder / _LABELS):
         if not needed.is_dir():
             raise FileNotFoundError(f"{needed}: no such folder")
-    lines: list[str] = []
+    unusable: list[str] = []
     subjects = [path.name for path in sorted((folder / _LABELS).iterdir()) if path.is_dir()]
     folder_name = folder.resolve().name
 
@@ -51,18 +53,18 @@ def read_disfa(folder: Path, *, problems: list[str] | None = None) -> list[Sampl
             f"{folder_name}/{subject}/{picture.name}",
             picture,
             np.zeros((0, 2)),
-            bbox=box_of_picture(picture),
+            bbox=whole_box(image_size(picture)),
             picture=f"disfa/{subject}",
             attributes={**units, "subject": subject, "frame": float(frame)},
         )
 
     def entries() -> Iterator[tuple[str, tuple[Path, str, int, dict[str, float]]]]:
         for subject in subjects:
-            units = _intensities(folder / _LABELS / subject, lines)
-            pictures = _pictures(folder, subject, lines)
+            units = _intensities(folder / _LABELS / subject, unusable)
+            pictures = _pictures(folder, subject, unusable)
             shared = sorted(units.keys() & pictures.keys())
             if pictures and not shared:
-                lines.append(f"{folder}: no picture of {subject} has a label")
+                unusable.append(f"{folder}: no picture of {subject} has a label")
             for frame in shared:
                 yield str(pictures[frame]), (pictures[frame], subject, frame, units[frame])
 
@@ -70,32 +72,32 @@ def read_disfa(folder: Path, *, problems: list[str] | None = None) -> list[Sampl
     try:
         samples = read_entries(folder, entries(), read, markup=None, problems=unread)
     except ValueError as error:  # not a single frame; what is wrong with the files says why
-        raise ValueError("\n".join([str(error), *lines[:10]])) from None
-    settle([*lines, *unread], problems)
+        raise ValueError("\n".join([str(error), *unusable[:10]])) from None
+    settle([*unusable, *unread], problems)
     return samples
 
 
-def _intensities(folder: Path, lines: list[str]) -> _Intensities:
+def _intensities(folder: Path, unusable: list[str]) -> _Intensities:
     """Return the intensities of a subject: by frame, then by unit."""
     labels: _Intensities = defaultdict(dict)
     names = {f"{folder.name}_au{unit}.txt".casefold(): f"AU{unit}" for unit in DISFA_UNITS}
     files = {path.name.casefold(): path for path in sorted(folder.iterdir())}
     for name, path in files.items():
         if path.suffix.lower() == ".txt" and name not in names:
-            lines.append(f"{path}: must be named {folder.name}_auN.txt, N one of {DISFA_UNITS}")
+            unusable.append(f"{path}: must be named {folder.name}_auN.txt, N one of {DISFA_UNITS}")
     for name, unit in names.items():
         if name not in files:
             continue
         try:
-            lines = files[name].read_text(encoding="utf-8-sig").splitlines()
+            rows = files[name].read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            lines.append(f"{files[name]}: cannot be read ({error})")
+            unusable.append(f"{files[name]}: cannot be read ({error})")
             continue
-        for number, line in enumerate(lines, 1):
+        for number, row in enumerate(rows, 1):
             try:
-                _add(labels, unit, line)
+                _add(labels, unit, row)
             except ValueError as error:
-                lines.append(f"{files[name]}:{number}: {error}")
+                unusable.append(f"{files[name]}:{number}: {error}")
     return labels
 
 
@@ -120,20 +122,20 @@ def _add(labels: _Intensities, unit: str, line: str) -> None:
     labels[frame][unit] = intensity
 
 
-def _pictures(folder: Path, subject: str, lines: list[str]) -> dict[int, Path]:
+def _pictures(folder: Path, subject: str, unusable: list[str]) -> dict[int, Path]:
     """Return the picture of each frame of a subject."""
     candidates = [folder / "Images" / subject, folder / subject]
     pictures = next((path for path in candidates if path.is_dir()), None)
     if pictures is None:
-        lines.append(f"{folder}: no folder of pictures Images/{subject} or {subject}")
+        unusable.append(f"{folder}: no folder of pictures Images/{subject} or {subject}")
         return {}
     frames: dict[int, Path] = {}
     for _, path in pictures_in(pictures):
         number = _FRAME.search(path.stem)
         if number is None or int(number[0]) == 0:
-            lines.append(f"{path}: its name must end in the number of the frame, from 1")
+            unusable.append(f"{path}: its name must end in the number of the frame, from 1")
         elif int(number[0]) in frames:
-            lines.append(f"{path}: frame {int(number[0])} is also {frames[int(number[0])].name}")
+            unusable.append(f"{path}: frame {int(number[0])} is also {frames[int(number[0])].name}")
         else:
             frames[int(number[0])] = path
     return frames

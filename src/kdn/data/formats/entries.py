@@ -10,14 +10,12 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Bool, Float64, UInt8
 
-from kdn.data.images import PICTURE_SUFFIXES, image_size
+from kdn.data.images import PICTURE_SUFFIXES
 from kdn.data.markup import Markup
 from kdn.data.sample import Box, Sample, tight_box
-from kdn.grid import whole_box
 
 __all__ = [
     "Faces",
-    "box_of_picture",
     "labelled",
     "pictures_in",
     "read_entries",
@@ -147,19 +145,6 @@ def labelled(
         picture=picture,
         attributes=dict(attributes or {}),
     )
-
-
-def box_of_picture(image: Path) -> Box:
-    """Return the box that is a whole picture (`kdn.grid.whole_box`), image pixels.
-
-    The picture is turned upright. Of the file only the header is read, where it says enough
-    (`image_size`).
-
-    Raises:
-        FileNotFoundError: If there is no such picture.
-        ValueError: If it is none.
-    """
-    return whole_box(image_size(image))
 
 
 def pictures_in(folder: Path) -> Iterator[tuple[str, Path]]:

@@ -19,7 +19,7 @@ from kdn.data.images import write_image
 from kdn.data.markup import Markup
 from kdn.data.sample import Sample
 
-__all__ = ["FOLDER", "Format", "Writer", "foreign_module", "format_named", "known_formats"]
+__all__ = ["FOLDER", "Format", "Writer", "foreign_package", "format_named", "known_formats"]
 
 FOLDER = "ibug"
 """Name of the format that a folder without a word before it is of."""
@@ -159,6 +159,25 @@ def _formats_in(folders: tuple[str, ...]) -> Mapping[str, Format]:
     return formats
 
 
+def foreign_package(text: str) -> str | None:
+    """Return the package whose code a source runs; None for the formats of `kdn` and for files.
+
+    Example:
+        >>> foreign_package("lab.mice:MICE:labels.txt"), foreign_package("coco:people.json")
+        ('lab', None)
+    """
+    module = _module_named(text)
+    return None if module is None or module.split(".")[0] == "kdn" else module.split(".")[0]
+
+
+def _module_named(text: str) -> str | None:
+    """Return the module that a source names a format of; None for words and files."""
+    match = _FOREIGN.fullmatch(text)
+    if match is None or match[1] in known_formats() or Path(text).expanduser().exists():
+        return None
+    return match[1]
+
+
 def format_named(text: str) -> tuple[Format, str] | None:
     """Return the format that a source or a target names, and what stands behind its colon.
 
@@ -175,7 +194,7 @@ def format_named(text: str) -> tuple[Format, str] | None:
     word, _, location = text.partition(":")
     if word in known_formats():
         return (known_formats()[word], location) if location else None
-    module = foreign_module(text)
+    module = _module_named(text)
     if module is None:
         return None
     name, _, location = location.partition(":")
@@ -186,16 +205,3 @@ def format_named(text: str) -> tuple[Format, str] | None:
     if not isinstance(value, Format) or not location:
         raise ValueError(f"{text}: must be package.module:NAME:PLACE with the name of a Format")
     return value, location
-
-
-def foreign_module(text: str) -> str | None:
-    """Return the module that a source needs besides the package's own formats, None if none.
-
-    Example:
-        >>> foreign_module("lab.mice:MICE:labels.txt"), foreign_module("coco:people.json")
-        ('lab.mice', None)
-    """
-    match = _FOREIGN.fullmatch(text)
-    if match is None or match[1] in known_formats() or Path(text).expanduser().exists():
-        return None
-    return match[1]

@@ -52,7 +52,7 @@ def read_pairs(
     lines: list[str] = []
     pairs = _pairs(folder, lines)
     if not pairs:
-        raise ValueError(f"{folder}: no picture ({', '.join(PICTURE_SUFFIXES)}) with a .pts file")
+        raise ValueError(f"{folder}: no picture with a .pts file beside it")
     prefix = "/".join(folder.resolve().parts[-2:])
     entries = ((str(pts), (picture, pts, prefix)) for picture, pts in pairs)
     samples = read_entries(

@@ -12,13 +12,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
-from kdn.data.formats.entries import Faces, box_of_picture, labelled, read_entries
+from kdn.data.formats.entries import Faces, labelled, read_entries
 from kdn.data.formats.format import Format, Writer
+from kdn.data.images import image_size
 from kdn.data.markup import Markup
 from kdn.data.numbers import as_coordinate, shown
 from kdn.data.paths import replacing
 from kdn.data.sample import Box, Sample
 from kdn.data.tables import Row, csv_table, parquet_table
+from kdn.grid import whole_box
 
 __all__ = ["BOX_COLUMNS", "TableFile", "read_table"]
 
@@ -124,7 +126,7 @@ class _Columns:
             visible = np.array([_flag(row[f"visible{i}"]) for i in range(self.count)])
         box = self._box(row) if self.box else None
         if box is None and not self.count:
-            box = box_of_picture(faces.path(picture))
+            box = whole_box(image_size(faces.path(picture)))
         attributes = {
             name: _value(row[name]) for name in self.others if row[name] not in (None, "")
         }

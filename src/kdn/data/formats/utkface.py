@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from kdn.data.formats.entries import box_of_picture, labelled, pictures_in, read_entries
+from kdn.data.formats.entries import labelled, pictures_in, read_entries
 from kdn.data.formats.format import Format
+from kdn.data.images import image_size
 from kdn.data.sample import Sample
+from kdn.grid import whole_box
 
 __all__ = ["read_utkface"]
 
@@ -34,7 +36,7 @@ def read_utkface(folder: Path, *, problems: list[str] | None = None) -> list[Sam
             name,
             picture,
             np.zeros((0, 2)),
-            bbox=box_of_picture(picture),
+            bbox=whole_box(image_size(picture)),
             picture=name,
             attributes=_attributes(picture.name),
         )

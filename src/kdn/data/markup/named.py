@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from kdn.data.markup.known import MARKUPS
-from kdn.data.markup.markup import Markup
+from kdn.data.markup.markup import Markup, involution
 
 __all__ = [
     "content_of_markup",
@@ -129,8 +129,8 @@ def read_markup(path: str | Path) -> Markup:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        said = " ".join(str(error).split())
-        raise ValueError(f"{path}: not a YAML file in UTF-8 ({said})") from error
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path}: not a YAML file in UTF-8 ({reason})") from error
     return markup_of_content(content, where=str(path))
 
 
@@ -219,7 +219,9 @@ class _Reader:
             landmarks=self.count,
             flip=flip,
             eye_corners=None if corners is None else self._pair("eye_corners", corners),
-            eyes=None if eyes is None else self._two("eyes", eyes),
+            eyes=None
+            if eyes is None
+            else (self._indices("eyes", eyes[0]), self._indices("eyes", eyes[1])),
             pair=None if pair is None else self._pair("pair", pair),
             groups={str(key): self._indices("groups", group) for key, group in groups.items()},
             edges=tuple(self._pair("edges", edge) for edge in edges),
@@ -262,13 +264,12 @@ class _Reader:
             twice = [index for index in used if used.count(index) > 1]
             if twice:
                 raise self._wrong("flip", "must have each landmark in one pair", twice[0])
-            swapped = {i: j for pair in pairs for i, j in (pair, pair[::-1])}
-            flip = tuple(swapped.get(i, i) for i in range(self.count))
+            flip = involution(self.count, tuple(pairs))
         wrong = [i for i, j in enumerate(flip) if flip[j] != i]
         if wrong:
             i = wrong[0]
-            said = f"{i} mirrors to {flip[i]}, which mirrors to {flip[flip[i]]}"
-            raise self._wrong("flip", "must be its own inverse", said)
+            chain = f"{i} mirrors to {flip[i]}, which mirrors to {flip[flip[i]]}"
+            raise self._wrong("flip", "must be its own inverse", chain)
         return flip
 
     def _list(self, field: str, length: int | None = None) -> list[Any] | None:

@@ -11,7 +11,17 @@ from jaxtyping import Bool, Float64, UInt8
 
 from kdn.grid import Grid
 
-__all__ = ["OVERSAMPLING", "Canvas", "Colour", "Palette", "curve", "draw_face", "draw_head"]
+__all__ = [
+    "OVERSAMPLING",
+    "Canvas",
+    "Colour",
+    "Palette",
+    "curve",
+    "draw_face",
+    "draw_head",
+    "head_outline",
+    "visible_jaw",
+]
 
 Colour = tuple[float, float, float]
 """Red, green and blue, each from 0 to 255."""
@@ -266,3 +276,25 @@ def _draw_eye(
     canvas.disc(centre - 0.3 * radius, 0.18 * radius, (250, 250, 250))
     canvas.line(curve(eye[:4]), _mixed(palette.shade, (0, 0, 0), 0.6), 1.5 * thin)
     canvas.line(curve(eye[[3, 4, 5, 0]]), palette.shade, 0.8 * thin)
+
+
+def head_outline(
+    variants: list[np.ndarray], cranium: np.ndarray
+) -> Float64[np.ndarray, "points 2"]:
+    """Return the outline of the head as it is seen: the hull of jaw and skull."""
+    parts = [curve(np.concatenate([points[:17], cranium])) for points in variants]
+    hull = cv2.convexHull(np.concatenate(parts).astype(np.float32))
+    return hull[:, 0].astype(np.float64)
+
+
+def visible_jaw(
+    variants: list[np.ndarray], outline: np.ndarray, unit: float
+) -> Bool[np.ndarray, " 17"]:
+    """Return which points of the jaw lie near the outline rather than behind the cheek."""
+    hull = outline.astype(np.float32)[:, None]
+    seen = np.zeros(17, dtype=bool)
+    for points in variants:
+        depth = [cv2.pointPolygonTest(hull, (x, y), True) for x, y in points[:17].tolist()]
+        seen |= np.array(depth) < 0.08 * unit
+    seen[4:13] = True
+    return seen

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import overload
 
-import cv2
 import numpy as np
 from jaxtyping import Bool, Float64, UInt8
 
 from kdn.data.sample import Sample, tight_box
-from kdn.data.synthetic import scene as scene
-from kdn.data.synthetic.drawing import curve, draw_face, draw_head
+from kdn.data.synthetic import scene
+from kdn.data.synthetic.drawing import draw_face, draw_head, head_outline, visible_jaw
 from kdn.data.synthetic.shape import AMBIGUITIES, FaceShape, draw_rotation, draw_shape, project
 
 __all__ = ["SyntheticFaces"]
@@ -116,8 +115,8 @@ class SyntheticFaces(Sequence[Sample]):
         first, second, cranium, unit = _place(rng, shape, rest=rest, height=height, width=width)
         palette = scene.draw_palette(rng)
         variants = [first] if shape.ambiguity is None else [first, second]
-        outline = _outline(variants, cranium)
-        jaw_seen = _jaw_seen(variants, outline, unit)
+        outline = head_outline(variants, cranium)
+        jaw_seen = visible_jaw(variants, outline, unit)
         canvas = scene.draw_background(rng, height=height, width=width)
         scene.draw_hair(canvas, rng, first, outline, palette)
         scene.draw_body(canvas, rng, first, palette)
@@ -183,23 +182,3 @@ def _place(
     points = np.concatenate([project(points, **view) for points in (rest.landmarks, rest.second)])
     move = middle - 0.5 * (points.min(axis=0) + points.max(axis=0))
     return first + move, second + move, cranium + move, unit
-
-
-def _outline(variants: list[np.ndarray], cranium: np.ndarray) -> Float64[np.ndarray, "points 2"]:
-    """Return the outline of the head as it is seen: the hull of jaw and skull."""
-    parts = [curve(np.concatenate([points[:17], cranium])) for points in variants]
-    hull = cv2.convexHull(np.concatenate(parts).astype(np.float32))
-    return hull[:, 0].astype(np.float64)
-
-
-def _jaw_seen(
-    variants: list[np.ndarray], outline: np.ndarray, unit: float
-) -> Bool[np.ndarray, " 17"]:
-    """Return which points of the jaw lie near the outline rather than behind the cheek."""
-    hull = outline.astype(np.float32)[:, None]
-    seen = np.zeros(17, dtype=bool)
-    for points in variants:
-        depth = [cv2.pointPolygonTest(hull, (x, y), True) for x, y in points[:17].tolist()]
-        seen |= np.array(depth) < 0.08 * unit
-    seen[4:13] = True
-    return seen

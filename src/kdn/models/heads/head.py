@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from kdn.density import DECODERS, LaplaceDensity, decode
+from kdn.density import Density, decode
 from kdn.grid import Grid
 from kdn.models.registry import Named
 
@@ -76,7 +76,7 @@ class Head(Named, nn.Module, ABC):
         return -rounded_log_prob(self.density(outputs), target, self.rounding)
 
     def decode(
-        self, density: Any, decoder: str = "default"
+        self, density: Density, decoder: str = "default"
     ) -> Float[Tensor, "*batch labels *event"]:
         """Return one point or number per label, in the frame of the density.
 
@@ -90,11 +90,6 @@ class Head(Named, nn.Module, ABC):
             ValueError: If there is no such decoder.
         """
         name = self.decoder if decoder == "default" else decoder
-        if isinstance(density, LaplaceDensity):  # of which every point is the same
-            names = (*DECODERS, "median")
-            if name not in names:
-                raise ValueError(f"decoder must be one of {', '.join(names)}, got {name!r}")
-            return density.mean
         local = name == "local_mean" and self.takes_maps
         return decode(density, name, radius=_LOCAL_CELLS * self.grid.spacing[0] if local else None)
 

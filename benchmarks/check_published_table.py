@@ -1,18 +1,28 @@
-"""Published tables: whether the NME and the AUC of a row can be of the same errors."""
+"""Which rows of a published table are impossible under which rule of the AUC.
+
+    python benchmarks/check_published_table.py docs/tables/published.csv
+
+A CSV file with the columns method, nme, auc, and perhaps dataset, threshold, failure; in percent,
+with the digits that were printed. The exit code is 0 if every row fits at least one rule, 1 if a
+row fits none or cannot be read.
+"""
 
 from __future__ import annotations
 
+import argparse
 import csv
+import math
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from typing import get_args
 
-from kdn.evaluate.bounds import auc_bounds, least_nme
-from kdn.evaluate.rules import Rule
+from kdn.evaluate.bounds import Rule, auc_bounds, least_nme
 
-__all__ = ["Printed", "Row", "judge", "read_table"]
+PUBLISHED = Path(__file__).parents[1] / "docs" / "tables" / "published.csv"
 
 _PRINTED = re.compile(r"[0-9]+(\.[0-9]*)?|\.[0-9]+")
 _COLUMNS = ("method", "dataset", "nme", "auc", "threshold", "failure")
@@ -191,3 +201,55 @@ def _row(cells: Sequence[str], places: Mapping[str, int], threshold: float) -> R
         threshold=threshold if own is None else float(own.text),
         **numbers,
     )
+
+
+def check(table: Path, threshold: float = 7.0) -> int:
+    """Print the verdict on every row; return the exit code.
+
+    Args:
+        table: The file.
+        threshold: Of rows that do not say theirs, in percent.
+    """
+    if not (math.isfinite(threshold) and threshold > 0):
+        raise ValueError(f"threshold must be positive and finite, got {threshold}")
+    problems: list[str] = []
+    rows = read_table(table, threshold=threshold, problems=problems)
+    fits: dict[str, int] = dict.fromkeys(get_args(Rule), 0)
+    nowhere = []
+    for row in rows:
+        verdict = judge(row)
+        failure = f", failure {row.failure.text}" if row.failure else ""
+        print(f"{row.name}: NME {row.nme.text}, AUC@{row.threshold:g} {row.auc.text}{failure}")
+        for rule in fits:
+            if rule not in verdict:
+                print(f"  {rule:<6} is a rule for AUC@7 only")
+                continue
+            reason = verdict[rule]
+            print(f"  {rule:<6} " + (f"impossible: {reason}" if reason else "possible"))
+            fits[rule] += not reason
+        if all(verdict.values()):
+            nowhere.append(row.name)
+    counts = ", ".join(f"{count} possible by {rule}" for rule, count in fits.items())
+    print(f"{len(rows)} rows: {counts}, {len(nowhere)} by no rule")
+    for name in nowhere:
+        print(f"by no rule: {name}")
+    for problem in problems:
+        print(f"left out: {problem}", file=sys.stderr)
+    return 1 if nowhere or problems else 0
+
+
+def main() -> int:
+    """Check the table that is named, the paper's by default."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+    parser.add_argument("table", type=Path, nargs="?", default=PUBLISHED)
+    parser.add_argument("--threshold", type=float, default=7.0)
+    arguments = parser.parse_args()
+    try:
+        return check(arguments.table, arguments.threshold)
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

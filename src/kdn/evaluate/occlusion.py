@@ -1,4 +1,4 @@
-"""Scores of occlusion from the columns of predictions, and how well they tell what is hidden."""
+"""Scores of occlusion from the columns of predictions, and how well they tell what is occluded."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from kdn.evaluate.bootstrap import interval, resample_counts
-from kdn.evaluate.ranking import auroc_resampled, average_precision_resampled
-from kdn.evaluate.uncertainty import crop_log_prob
+from kdn.evaluate.labelled import crop_log_prob
+from kdn.evaluate.resamples import Resamples, interval
 from kdn.predictions import Predictions
 
-__all__ = ["Detection", "detect", "hidden_landmarks", "hidden_scores"]
+__all__ = ["Detection", "detect", "occluded_landmarks", "occlusion_scores"]
 
 
-def hidden_scores(predictions: Predictions) -> dict[str, Float[np.ndarray, "n L"]]:
-    """Return scores of every landmark, larger where it is more likely hidden.
+def occlusion_scores(predictions: Predictions) -> dict[str, Float[np.ndarray, "n L"]]:
+    """Return scores of every landmark, larger where it is more likely occluded.
 
     * `entropy`: differential entropy, nats per crop px²;
     * `uncertainty`: `log(|Cov|^¼)`, crop px;
@@ -36,33 +35,33 @@ def hidden_scores(predictions: Predictions) -> dict[str, Float[np.ndarray, "n L"
         >>> twice = np.array([[[2.0, 0.0, 7.0], [0.0, 2.0, 8.0]]])  # 1 crop px is 2 image px wide
         >>> one = {"id": ("a",), "landmarks": np.zeros((1, 2, 2)), "crop_to_image": twice}
         >>> told = Predictions(**one, entropy=np.array([[0.9, 2.2]]))
-        >>> {name: score.round(3).tolist() for name, score in hidden_scores(told).items()}
+        >>> {name: score.round(3).tolist() for name, score in occlusion_scores(told).items()}
         {'entropy': [[-0.486, 0.814]]}
     """
     if predictions.crop_to_image is None:
         raise ValueError("predictions must have a column crop_to_image, got none")
     to_crop = crop_log_prob(np.zeros((len(predictions), 1)), predictions.crop_to_image)
-    found: dict[str, Float[np.ndarray, "n L"]] = {}
+    scores: dict[str, Float[np.ndarray, "n L"]] = {}
     if predictions.entropy is not None:
-        found["entropy"] = predictions.entropy - to_crop
+        scores["entropy"] = predictions.entropy - to_crop
     if predictions.uncertainty is not None:
         with np.errstate(divide="ignore"):
-            found["uncertainty"] = np.log(predictions.uncertainty) - 0.5 * to_crop
+            scores["uncertainty"] = np.log(predictions.uncertainty) - 0.5 * to_crop
     within = predictions.mass_within
     if within is not None:
         for index, radius in enumerate(predictions.radii):
-            found[f"error > {radius:g}"] = 1.0 - within[..., index]
-    if not found:
+            scores[f"error > {radius:g}"] = 1.0 - within[..., index]
+    if not scores:
         raise ValueError("predictions must have entropy, uncertainty or mass_within, got none")
-    return found
+    return scores
 
 
-def hidden_landmarks(
+def occluded_landmarks(
     predictions: Predictions,
 ) -> tuple[Bool[np.ndarray, "n L"], Bool[np.ndarray, "n L"]]:
-    """Return which labelled landmarks are hidden, and which are labelled at all.
+    """Return which labelled landmarks are occluded, and which are labelled at all.
 
-    A landmark without a position (hidden by the face itself, in MERL-RAV) does not count: where it
+    A landmark without a position (behind the face itself, in MERL-RAV) does not count: where it
     would be, nobody knows.
 
     Raises:
@@ -71,18 +70,18 @@ def hidden_landmarks(
     valid, visible = predictions.valid, predictions.visible
     if valid is None or visible is None:
         raise ValueError("predictions must have the columns target and visible, got none")
-    hidden = valid & ~visible
-    if not hidden.any() or not (valid & visible).any():
+    occluded = valid & ~visible
+    if not occluded.any() or not (valid & visible).any():
         raise ValueError(
-            f"predictions must have hidden and visible landmarks, got {int(hidden.sum())} and "
+            f"predictions must have occluded and visible landmarks, got {int(occluded.sum())} and "
             f"{int((valid & visible).sum())}"
         )
-    return hidden, valid
+    return occluded, valid
 
 
 @dataclass(frozen=True)
 class Detection:
-    """How well one score tells hidden from visible landmarks.
+    """How well one score tells occluded from visible landmarks.
 
     Args:
         name: Of the score.
@@ -101,19 +100,19 @@ class Detection:
 
 def detect(
     scores: Mapping[str, Float[np.ndarray, "n L"]],
-    hidden: Bool[np.ndarray, "n L"],
+    occluded: Bool[np.ndarray, "n L"],
     counted: Bool[np.ndarray, "n L"],
     *,
     bootstrap: int = 200,
     seed: int = 0,
 ) -> list[Detection]:
-    """Return how well each score tells the hidden landmarks among those that count.
+    """Return how well each score tells the occluded landmarks among those that count.
 
     All landmarks are pooled; images are resampled, the same ones for every score.
 
     Args:
-        scores: Larger where hidden is more likely.
-        hidden: True for hidden landmarks.
+        scores: Larger where occluded is more likely.
+        occluded: True for occluded landmarks.
         counted: True for what counts.
         bootstrap: Replicates.
         seed: Of the resampling.
@@ -121,20 +120,11 @@ def detect(
     Raises:
         ValueError: If a score that counts is NaN.
     """
-    drawn = resample_counts(len(counted), bootstrap, np.random.default_rng(seed))
-    counts = np.concatenate([np.ones((1, len(counted))), drawn])
-    image, positive = np.nonzero(counted)[0], hidden[counted]
-    found = []
+    items = Resamples(len(counted), bootstrap, seed).of(np.nonzero(counted)[0])
+    detections = []
     for name, score in scores.items():
-        area = auroc_resampled(score[counted], positive, image, counts)
-        precision = average_precision_resampled(score[counted], positive, image, counts)
-        found.append(
-            Detection(
-                name,
-                float(area[0]),
-                interval(area[1:]),
-                float(precision[0]),
-                interval(precision[1:]),
-            )
-        )
-    return found
+        area = items.auroc(score[counted], occluded[counted])
+        precision = items.average_precision(score[counted], occluded[counted])
+        ends = interval(area[1:]), interval(precision[1:])
+        detections.append(Detection(name, float(area[0]), ends[0], float(precision[0]), ends[1]))
+    return detections
