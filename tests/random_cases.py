@@ -75,8 +75,8 @@ def logits_of(dice: Dice, grid: Grid) -> tuple[str, Tensor]:
     return form, logits
 
 
-def kernels_of(density: KernelDensity) -> Rows:
-    """Return the kernels of every map, in float64."""
+def kernels_of(density: KernelDensity, shape: str | None = None) -> Rows:
+    """Return the kernels of every map, in float64; `shape` where they are not of the library."""
     grid, ndim, cells = density.grid, density.grid.ndim, density.grid.numel
     logits = density.raw_logits.double().reshape(-1, cells)
     axes = [
@@ -87,7 +87,7 @@ def kernels_of(density: KernelDensity) -> Rows:
     centres = torch.stack([part.flatten() for part in mesh], 1).expand(len(logits), cells, ndim)
     if density.offsets is not None:
         centres = centres + density.offsets.double().reshape(-1, ndim, cells).mT
-    shape = "uniform" if density.bandwidth is None else "gaussian"
+    shape = shape or ("uniform" if density.bandwidth is None else "gaussian")
     if density.bandwidth is None:
         factors = torch.diag(torch.tensor(grid.spacing).double()).expand(len(logits), cells, -1, -1)
     else:

@@ -13,17 +13,18 @@ import torch
 from torch import Tensor
 from torch.quasirandom import SobolEngine
 
-SHAPES = ("gaussian", "uniform", "laplace")
+SPREADS = {"gaussian": 1.0, "uniform": 1.0 / 12.0, "laplace": 2.0, "triangle": 1.0 / 6.0}
+"""Variance of each shape along an axis."""
+
 _BLOCK = 1 << 18
-_PAIRS = 1 << 18
 
 
 @dataclass(frozen=True)
 class Kernels:
-    """`Σ p_k K(F_k⁻¹ (y − μ_k)) / |det F_k|`, with `K` normal, uniform on a unit cube, or Laplace.
+    """`Σ p_k K(F_k⁻¹ (y − μ_k)) / |det F_k|`, with `K` a product of one shape along all axes.
 
     Args:
-        shape: One of `SHAPES`.
+        shape: One of `SPREADS`.
         probs: `(kernels,)`, not necessarily of sum 1.
         centres: `(kernels, ndim)`.
         factors: `(kernels, ndim, ndim)`: root of the covariance, sides of the cell, scale.
@@ -61,7 +62,11 @@ class Kernels:
         if self.shape == "gaussian":
             return constant - 0.5 * _dot(away, away) - 0.5 * self.ndim * math.log(2.0 * math.pi)
         if self.shape == "laplace":
-            return constant - away[0].abs() - math.log(2.0)
+            return (
+                constant - torch.stack([u.abs() for u in away]).sum(0) - self.ndim * math.log(2.0)
+            )
+        if self.shape == "triangle":
+            return constant + torch.stack([1 - u.abs() for u in away]).clamp(min=0).log().sum(0)
         inside = torch.stack([part.abs() <= 0.5 for part in away]).all(0)
         return torch.where(inside, constant, -math.inf)
 
@@ -72,8 +77,7 @@ class Kernels:
 
     def moments(self) -> tuple[Tensor, Tensor]:
         """Return the integrals of `y` and of `y yᵀ`."""
-        spread = {"gaussian": 1.0, "uniform": 1.0 / 12.0, "laplace": 2.0}[self.shape]
-        second = spread * self.factors @ self.factors.mT
+        second = SPREADS[self.shape] * self.factors @ self.factors.mT
         second = second + self.centres.unsqueeze(2) * self.centres.unsqueeze(1)
         return self.probs @ self.centres, (self.probs[:, None, None] * second).sum(0)
 
@@ -87,6 +91,8 @@ class Kernels:
             away = torch.special.ndtri(cube)
         elif self.shape == "laplace":
             away = -torch.sign(cube - 0.5) * torch.log1p(-2.0 * (cube - 0.5).abs())
+        elif self.shape == "triangle":
+            away = torch.sign(cube - 0.5) * (1.0 - (1.0 - 2.0 * (cube - 0.5).abs()).sqrt())
         else:
             away = cube - 0.5
         kernel = torch.arange(len(counts)).repeat_interleave(counts)
@@ -235,10 +241,12 @@ class Truth:
         near = torch.stack([self.masses @ (self.points - y).norm(dim=1) for y in points])
         generator = torch.Generator().manual_seed(self.seed)
         # One of each pair is drawn evenly over the masses, the other by chance.
-        sums, even = self.masses.cumsum(0), (torch.arange(_PAIRS).double() + 0.5) / _PAIRS
+        sums, count = self.masses.cumsum(0), 4 * len(self.points)
+        even = (torch.arange(count, dtype=torch.float64) + 0.5) / count
+        chance = torch.rand(count, dtype=torch.float64, generator=generator)
         pairs = [
-            self.points[torch.searchsorted(sums, u).clamp(max=len(sums) - 1)]
-            for u in (even, torch.rand(_PAIRS, dtype=torch.float64, generator=generator))
+            self.points[torch.searchsorted(sums, levels).clamp(max=len(sums) - 1)]
+            for levels in (even, chance)
         ]
         return near - 0.5 * (pairs[0] - pairs[1]).norm(dim=1).mean()
 
@@ -255,14 +263,13 @@ class Truth:
         heights = self.log_prob(centres)
         centres = centres[heights.argsort(descending=True)[:12]]
         points = torch.cat([self.points[:8], centres, start.reshape(1, -1)])
-        highest = float(torch.cat([self.values[:1], self.log_prob(points)]).max())
+        heights = self.log_prob(points)
         for _ in range(rounds):
-            moved = self._climbed(points)
-            highest = max(highest, float(self.log_prob(moved).max()))
-            if float((moved - points).abs().max()) < 1e-9 * (1.0 + float(points.abs().max())):
+            points, before = self._climbed(points), heights
+            heights = torch.maximum(before, self.log_prob(points))
+            if bool((heights - before < 1e-6).all()):
                 break
-            points = moved
-        return highest
+        return max(float(self.values[0]), float(heights.max()))
 
     def _climbed(self, points: Tensor) -> Tensor:
         """Return the points after one step of mean shift."""
