@@ -246,7 +246,7 @@ def test_scores_of_another_system(data, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "2 samples, 2 labels" in out
     assert re.search(r"MAE +2\.5", out)
-    assert "No NLL" in out
+    assert "NLL (log_prob)" in out
     # Labels from elsewhere, by ids that look like numbers.
     for name in ("007", "08"):
         cv2.imwrite(str(tmp_path / f"{name}.png"), np.zeros((9, 12, 3), np.uint8))
@@ -254,20 +254,25 @@ def test_scores_of_another_system(data, tmp_path, capsys):
     labels.write_text("path,id,age\n007.png,007,33\n08.png,08,41\n")
     out = tmp_path / "joined.csv"
     flags = ["--labels", f"table:{labels}", "--out", str(out), "--bootstrap", "0"]
-    assert main(["evaluate", str(other), *flags]) == 0
-    assert re.search(r"MAE +1\.25", capsys.readouterr().out)
+    assert main(["evaluate", str(other), *flags]) == 2
+    assert "must have no labels of their own" in capsys.readouterr().err
+    other.write_text("id,age\n007,31\n08,40.5\n9,20\n")
+    assert main(["evaluate", str(other), *flags]) == 1
+    text = capsys.readouterr()
+    assert re.search(r"MAE +1\.25", text.out)
+    assert "theirs.csv: row 2: '9' names no labelled sample" in text.err
     joined = read_predictions(out)
-    assert joined.id == ("007", "08", "9")
-    np.testing.assert_array_equal(joined.target, [[33.0], [41.0], [np.nan]])
+    assert joined.id == ("007", "08")
+    np.testing.assert_array_equal(joined.target, [[33.0], [41.0]])
     labels.write_text("path,id,age\n007.png,007,33\n08.png,08,old\n")
     assert main(["evaluate", str(other), *flags]) == 1
     assert "left out: 08: age must be a number, got 'old'" in capsys.readouterr().err
     other.write_text("id,age\n007,31\n08,40.5\n")  # without a column of labels
     assert main(["evaluate", str(other), "--labels", f"table:{labels}", "--bootstrap", "0"]) == 1
     assert re.search(r"MAE +2\.0", capsys.readouterr().out)
-    other.write_text("id,age,age_target\n007,31,30\n007,32,30\n")
+    other.write_text("id,age\n007,31\n007,32\n")
     assert main(["evaluate", str(other), *flags]) == 2
-    assert "id '007' is there twice" in capsys.readouterr().err
+    assert "007: 2 predictions of it (" in capsys.readouterr().err
 
 
 def test_export_at_half_the_size(data, run, tmp_path):
@@ -339,12 +344,26 @@ def test_a_name_that_no_sample_has(data, tmp_path, capsys):
     shutil.rmtree(tmp_path / "x", ignore_errors=True)
 
 
+def test_scalars_have_the_diagnosis_and_the_figures_of_landmarks(predicted, tmp_path, capsys):
+    drawn, scores = tmp_path / "c.png", tmp_path / "s.json"
+    flags = ["--calibration", "--by", "group", "--figure", str(drawn), "--json", str(scores)]
+    assert main(["evaluate", str(predicted), *flags, "--bootstrap", "20"]) == 0
+    text = capsys.readouterr().out
+    for words in ("levels uniform: p", "AURC of the oracle", "50 % intervals hold", "glow", "bar"):
+        assert words in text
+    assert drawn.read_bytes().startswith(b"\x89PNG")
+    parts = json.loads(scores.read_text())["calibration"]["parts"]
+    assert {"all", "glow", "bar"} <= set(parts)
+    assert len(parts["all"]["curves"]["coverage"]) == 99
+    assert any(name.startswith("group ") for name in parts)
+    assert main(["figures", str(predicted), "--out", str(tmp_path / "new")]) == 0
+    assert len(list((tmp_path / "new").iterdir())) == 5
+
+
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        (["figures", "FILE", "--out", "figures"], "holds values; kdn evaluate"),
         (["predict", "one.png", "--model", "MODEL", "--abstain", "0.2"], "--abstain is for landm"),
-        (["evaluate", "FILE", "--calibration"], "--calibration is for landmarks"),
     ],
 )
 def test_what_is_for_landmarks_says_so(data, run, tmp_path, capsys, command: list[str], said):

@@ -62,7 +62,7 @@ def diagnose(
         >>> rng = np.random.default_rng(0)
         >>> shape = (40, 5)
         >>> levels = rng.uniform(size=shape) ** 0.5  # regions hold fewer labels than they should
-        >>> found = diagnose(
+        >>> diagnosis = diagnose(
         ...     Predictions(
         ...         id=tuple(map(str, range(40))),
         ...         landmarks=np.zeros((40, 5, 2)),
@@ -71,9 +71,9 @@ def diagnose(
         ...     ),
         ...     bootstrap=0,
         ... )
-        >>> found["all"]["coverage of 50 % regions"].value < 35
+        >>> diagnosis["all"]["coverage of 50 % regions"].value < 35
         True
-        >>> found["all"].uniformity.p_value < 0.01
+        >>> diagnosis["all"].uniformity.p_value < 0.01
         True
     """
     if by is None and values is not None:
@@ -118,23 +118,23 @@ def _part(
 ) -> Part:
     """Return all scores and curves of some of the labels."""
     single = kind == "label" and data.used.shape[1] > 1
-    part = data.only(members, _SINGLE if single else None)
-    scores = scores_of(rows_of(part, "calibration"))
+    subset = data.only(members, _SINGLE if single else None)
+    scores = scores_of(rows_of(subset, "calibration"))
     if single:  # their curves are kept, their resamples are not
         scores = [replace(score, replicates=np.empty(0)) for score in scores]
     curves: dict[str, np.ndarray] = {}
     test = None
-    if part.spans is not None and part.coverage is not None:
-        low, high = part.spans
-        curves |= _band("coverage", part.coverage)
-        curves |= _band("histogram", part.items.means(bin_shares(low, high, _BINS)))
+    if subset.spans is not None and subset.coverage is not None:
+        low, high = subset.spans
+        curves |= _band("coverage", subset.coverage)
+        curves |= _band("histogram", subset.items.means(bin_shares(low, high, _BINS)))
         if len(low):
-            test = uniformity_test(lambda u: share_up_to(low, high, u), part.items, seed=seed)
-    if part.curves is not None:
-        risk, oracle = (curve[:, ::-1] for curve in part.curves)
+            test = uniformity_test(lambda u: share_up_to(low, high, u), subset.items, seed=seed)
+    if subset.curves is not None:
+        risk, oracle = (curve[:, ::-1] for curve in subset.curves)
         curves |= {**_band("risk", risk), "oracle": oracle[0]}
-    samples = int(part.used.any(axis=1).sum())
-    return Part(name, kind, samples, int(part.used.sum()), tuple(scores), test, Curves(**curves))
+    samples = int(subset.used.any(axis=1).sum())
+    return Part(name, kind, samples, int(subset.used.sum()), tuple(scores), test, Curves(**curves))
 
 
 def _band(name: str, values: Float[np.ndarray, "replicates points"]) -> dict[str, np.ndarray]:
@@ -150,7 +150,7 @@ def _notes(
     data: Labelled, samples: int, by: str | None, bootstrap: int, seed: int
 ) -> Iterator[str]:
     """Yield what is to be said below the table."""
-    given = data.predictions
+    predictions = data.predictions
     if bootstrap:
         yield (
             f"Intervals: 95 %, percentiles of {bootstrap} resamples of the samples, seed {seed}; "
@@ -158,13 +158,13 @@ def _notes(
         )
     yield "p: levels are uniform, by a Cramér–von Mises test whose unit is the sample."
     yield "gap, worst: mean and largest distance of coverage from 1, …, 99 %, points of %."
-    if given.kind == "points":
+    if predictions.kind == "points":
         yield "area 90: mean area of the 90 % regions, % of the face box; NLL per crop px²."
     yield "AURC: mean error over shares of labels kept, the surest first."
-    if given.hdr_level is not None and given.hdr_tie is None:
+    if predictions.hdr_level is not None and predictions.hdr_tie is None:
         yield "Labels that are exactly as dense count as inside, for want of the column hdr_tie."
-    if samples > len(given):
-        yield f"Left out: {samples - len(given)} samples, without a valid label."
+    if samples > len(predictions):
+        yield f"Left out: {samples - len(predictions)} samples, without a valid label."
     absent = unscored(data, "calibration")
     if absent:
         yield f"Not diagnosed for want of columns: {', '.join(absent)}."
@@ -214,8 +214,10 @@ def _parts_by(
             raise ValueError(
                 f"{by!r} must have at most {_MOST} different values, got {len(different)}"
             )
-        said = {value: str(value).lower() if values.dtype == bool else value for value in different}
-        members = {said[value]: values == value for value in different}
+        names = {
+            value: str(value).lower() if values.dtype == bool else value for value in different
+        }
+        members = {names[value]: values == value for value in different}
     return {
         f"{by} {name}": np.broadcast_to(mask[:, None] if mask.ndim == 1 else mask, (n, count))
         for name, mask in members.items()

@@ -167,26 +167,26 @@ class Diagnosis:
 
     def _part(self, part: Part) -> dict[str, Any]:
         """Return one part as JSON types."""
-        said: dict[str, Any] = {
+        content: dict[str, Any] = {
             "kind": part.kind,
             "samples": part.samples,
             self.counted.split()[-1]: part.labels,
             "scores": self._evaluation(part).as_json()["scores"],
         }
         if part.uniformity is not None:
-            said["uniformity"] = {
+            content["uniformity"] = {
                 "statistic": part.uniformity.statistic,
                 "p": part.uniformity.p_value,
                 "groups": part.uniformity.groups,
                 "replicates": part.uniformity.replicates,
             }
         if part.kind != "label":
-            said["curves"] = {
+            content["curves"] = {
                 entry.name: [json_number(v) for v in values.tolist()]
                 for entry in fields(part.curves)
                 if (values := getattr(part.curves, entry.name)) is not None
             }
-        return said
+        return content
 
     def _evaluation(self, part: Part) -> Evaluation:
         """Return a part in the form of an evaluation, which knows how to be printed."""

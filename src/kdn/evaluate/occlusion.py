@@ -34,8 +34,8 @@ def occlusion_scores(predictions: Predictions) -> dict[str, Float[np.ndarray, "n
     Example:
         >>> twice = np.array([[[2.0, 0.0, 7.0], [0.0, 2.0, 8.0]]])  # 1 crop px is 2 image px wide
         >>> one = {"id": ("a",), "landmarks": np.zeros((1, 2, 2)), "crop_to_image": twice}
-        >>> told = Predictions(**one, entropy=np.array([[0.9, 2.2]]))
-        >>> {name: score.round(3).tolist() for name, score in occlusion_scores(told).items()}
+        >>> wide = Predictions(**one, entropy=np.array([[0.9, 2.2]]))
+        >>> {name: score.round(3).tolist() for name, score in occlusion_scores(wide).items()}
         {'entropy': [[-0.486, 0.814]]}
     """
     if predictions.crop_to_image is None:

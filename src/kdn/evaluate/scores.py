@@ -99,13 +99,13 @@ class Evaluation:
 
     def as_table(self) -> str:
         """Return the scores as plain text, one a line, with notes below."""
-        said = [
+        facts = [
             f"{key} {self.metadata[key]}"
             for key in ("markup", "head", "decoder")
             if self.metadata.get(key)
         ]
         size = f"{self.samples} samples, {self.labels} {self.counted}"
-        lines = [" · ".join([size, *said])]
+        lines = [" · ".join([size, *facts])]
         names = [2 + len(score.name) for score in self.scores]
         width = max([*names, *(len(score.section) for score in self.scores)], default=0)
         title = f"{'value':>9}" + (f"{'95 % interval':>20}" if self.bootstrap else "")

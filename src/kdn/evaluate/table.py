@@ -373,39 +373,39 @@ def _lengths(data: Labelled) -> Iterator[tuple[str, Labelled, np.ndarray, np.nda
     """Yield the units of points' errors: a suffix, the labels, their uncertainty and error."""
     every = np.ones(len(data.used))
     for name, length in ((" (px)", every), (" (÷ box)", data.lengths["box"])):
-        part = data.only(~np.isnan(length)[:, None] & data.used)
-        each = length[np.nonzero(part.used)[0]]
-        yield name, part, part.column("uncertainty") / each, part.errors[part.used] / each
+        subset = data.only(~np.isnan(length)[:, None] & data.used)
+        each = length[np.nonzero(subset.used)[0]]
+        yield name, subset, subset.column("uncertainty") / each, subset.errors[subset.used] / each
 
 
 @_score(_AGAINST, "Spearman", _POINTS, needs=("uncertainty",))
 def _spearman(data: Labelled) -> Rows:
     """Pearson's coefficient of the ranks, ties sharing their mean rank"""
-    for name, part, uncertainty, errors in _lengths(data):
-        yield f"Spearman{name}", "", part.items.spearman(uncertainty, errors)
+    for name, subset, uncertainty, errors in _lengths(data):
+        yield f"Spearman{name}", "", subset.items.spearman(uncertainty, errors)
 
 
 @_score(_AGAINST, "Pearson", _POINTS, needs=("uncertainty",))
 def _pearson(data: Labelled) -> Rows:
     """of `uncertainty` and error"""
-    for name, part, uncertainty, errors in _lengths(data):
-        yield f"Pearson{name}", "", part.items.pearson(uncertainty, errors)
+    for name, subset, uncertainty, errors in _lengths(data):
+        yield f"Pearson{name}", "", subset.items.pearson(uncertainty, errors)
 
 
 @_score(_AGAINST, "error left without the least sure 10 %, 50 %", _POINTS, needs=("uncertainty",))
 def _least_sure(data: Labelled) -> Rows:
     """mean error of the landmarks that remain when that share, by uncertainty, is removed, as a
     share of that of all"""
-    for name, part, uncertainty, errors in _lengths(data):
-        for share, left in _left(part, uncertainty, errors):
+    for name, subset, uncertainty, errors in _lengths(data):
+        for share, left in _left(subset, uncertainty, errors):
             yield f"error left without the least sure {share} %{name}", "%", left
 
 
 @_score(_AGAINST, "the same without the worst 10 %, 50 %", _POINTS, needs=("uncertainty",))
 def _worst(data: Labelled) -> Rows:
     """likewise, by the error itself: the least that any order leaves"""
-    for name, part, _, errors in _lengths(data):
-        for share, left in _left(part, errors, errors):
+    for name, subset, _, errors in _lengths(data):
+        for share, left in _left(subset, errors, errors):
             yield f"the same without the worst {share} %{name}", "%", left
 
 
@@ -418,16 +418,18 @@ def _likeliest(data: Labelled) -> Rows:
     radii = data.predictions.radii
     nearest = int(np.argmin(np.abs(np.array(radii) - _RADIUS)))
     length = data.lengths["box"]
-    part = data.only(~np.isnan(length)[:, None] & data.used)
-    errors = part.errors[part.used] / length[np.nonzero(part.used)[0]]
-    for share, left in _left(part, 1.0 - part.column("mass_within")[:, nearest], errors):
+    subset = data.only(~np.isnan(length)[:, None] & data.used)
+    errors = subset.errors[subset.used] / length[np.nonzero(subset.used)[0]]
+    for share, left in _left(subset, 1.0 - subset.column("mass_within")[:, nearest], errors):
         name = f"error left without the {share} % likeliest beyond {radii[nearest]:g} % (÷ box)"
         yield name, "%", left
 
 
-def _left(part: Labelled, key: np.ndarray, errors: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+def _left(
+    subset: Labelled, key: np.ndarray, errors: np.ndarray
+) -> Iterator[tuple[int, np.ndarray]]:
     """Yield the percentages that are removed, and the error left, in percent of that of all."""
-    curves = part.items.sparsification(key, errors, np.array([0, *_REMOVED]) / 100)
+    curves = subset.items.sparsification(key, errors, np.array([0, *_REMOVED]) / 100)
     whole = np.where(curves[:, 0] > 0, curves[:, 0], np.nan)
     yield from zip(_REMOVED, (100.0 * curves[:, 1:].T / whole), strict=True)
 
@@ -437,8 +439,8 @@ def _ause(data: Labelled) -> Rows:
     """mean over 0, 1, …, 99 % removed of (mean error of what is left when the least sure landmarks
     are removed − the same when the worst are removed), divided by the mean error of all; 0 is
     best"""
-    for name, part, uncertainty, errors in _lengths(data):
-        curve, oracle = (part.items.sparsification(key, errors) for key in (uncertainty, errors))
+    for name, subset, uncertainty, errors in _lengths(data):
+        curve, oracle = (subset.items.sparsification(key, errors) for key in (uncertainty, errors))
         whole = np.where(curve[:, 0] > 0, curve[:, 0], np.nan)
         yield f"AUSE{name}", "", (curve - oracle).mean(axis=1) / whole
 

@@ -66,8 +66,8 @@ def _coverage(axes: Axes, parts: list[Part]) -> None:
                 axes.plot(100 * NOMINAL, 100 * part.curves.coverage, label=label, **_line(index))
         axes.text(2, 98, "regions too large", va="top", **_SMALL)
         axes.text(98, 2, "regions too small", ha="right", **_SMALL)
-        said = f"mean gap {parts[0].value('mean absolute coverage error'):.1f} points of %"
-        axes.text(98, 10, said, ha="right", fontsize=8)
+        text = f"mean gap {parts[0].value('mean absolute coverage error'):.1f} points of %"
+        axes.text(98, 10, text, ha="right", fontsize=8)
         axes.set(xlim=(0, 100), ylim=(0, 100))
     panel(axes, x="nominal mass of the region, %", y="labels inside, %", title="Coverage")
 
@@ -89,8 +89,8 @@ def _levels(axes: Axes, whole: Part, name: str) -> None:
         top = max(2.0, 1.15 * bins * float(np.nanmax(known)))
         axes.set(xlim=(0, 1), ylim=(0, top if np.isfinite(top) else 2.0))
         p_value, least = whole.uniformity.p_value, 1 / (1 + whole.uniformity.replicates)
-        said = f"p < {max(0.001, least):.3f}" if p_value <= least else f"p = {p_value:.3f}"
-        axes.text(0.98, 0.97, f"uniform: {said}", ha="right", va="top", fontsize=8,
+        text = f"p < {max(0.001, least):.3f}" if p_value <= least else f"p = {p_value:.3f}"
+        axes.text(0.98, 0.97, f"uniform: {text}", ha="right", va="top", fontsize=8,
                   transform=axes.transAxes)  # fmt: skip
         hint = "hollow: too sure, humped: not sure enough"
         if name != "PIT":
@@ -144,9 +144,9 @@ def _risk(axes: Axes, parts: list[Part], unit: str) -> None:
             transform=axes.get_xaxis_transform(),
             **_SMALL,
         )
-        said = f"area {parts[0].value('AURC'):.2f}{unit}, oracle "
-        said += f"{parts[0].value('AURC of the oracle'):.2f}{unit}"
-        axes.text(0.03, 0.96, said, va="top", fontsize=8, transform=axes.transAxes)
+        text = f"area {parts[0].value('AURC'):.2f}{unit}, oracle "
+        text += f"{parts[0].value('AURC of the oracle'):.2f}{unit}"
+        axes.text(0.03, 0.96, text, va="top", fontsize=8, transform=axes.transAxes)
         top = 1.25 * max(
             float(np.nanmax(p.curves.risk)) for p in parts if p.curves.risk is not None
         )

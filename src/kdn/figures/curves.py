@@ -40,7 +40,7 @@ def ced_figure(
     axes = axes[0, 0]
     points = all(predictions.kind == "points" for predictions in named.values())
     threshold = threshold or (7.0 if points else 5.0)
-    each = {name: _image_errors(name, given, normaliser) for name, given in named.items()}
+    each = {name: _image_errors(name, record, normaliser) for name, record in named.items()}
     # Up to where all have most of their images, unless that would press the best to the edge.
     medians = [1.2 * float(np.nanmedian(errors)) for errors in each.values()] or [threshold]
     right = max(threshold, min(medians), min(max(medians), _MOST * threshold))

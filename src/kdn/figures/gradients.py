@@ -80,12 +80,12 @@ def gradient_figure(
             _gradient(cell, values, crop, target[landmark].astype(np.float64), grid, window)
     for cell, landmark in zip(axes[0], landmarks, strict=True):
         cell.set_title(str(landmark + 1), fontsize=8, color=INK, pad=3)
-    said = (
+    text = (
         "blue: a step raises the logit    red: it lowers it",
         "number: largest |p − r|, the end of the scale (square root)",
         "cross: label    landmarks are numbered from 1",
     )
-    caption = ("    " if len(landmarks) > 5 else "\n").join(said)
+    caption = ("    " if len(landmarks) > 5 else "\n").join(text)
     new.supxlabel(caption, fontsize=8, color=INK)
     return new
 

@@ -80,12 +80,12 @@ def heatmap_figure(
     heads = _numbered(shown, named) if titles is None else titles
     for cell, title in zip(axes[0], ("all", *heads), strict=True):
         cell.set_title(title, fontsize=7, color=INK, pad=3)
-    said = (
+    text = (
         f"{sample}    landmarks are numbered from 1",
         "brightness: probability relative to the map's peak",
         "cross: label    ring: hidden label",
     )
-    caption = ("    " if len(shown) > 5 else "\n").join(said)
+    caption = ("    " if len(shown) > 5 else "\n").join(text)
     new.supxlabel(caption, fontsize=8, color=INK)
     return new
 

@@ -244,8 +244,8 @@ def _table(path: Path) -> tuple[pa.Table, list[bytes]]:
             options = pyarrow.csv.ConvertOptions(column_types=text)
             return pyarrow.csv.read_csv(path, convert_options=options), []
     except (OSError, pa.ArrowException) as error:
-        said = "not a Parquet file" if kind == ".parquet" else "cannot be read"
-        raise ValueError(f"{path}: {said} ({error})") from error
+        reason = "not a Parquet file" if kind == ".parquet" else "cannot be read"
+        raise ValueError(f"{path}: {reason} ({error})") from error
     raise ValueError(f"{path}: must be a .parquet or .csv file")
 
 

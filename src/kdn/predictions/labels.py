@@ -93,36 +93,36 @@ def match_names(
     Args:
         names: What the predictions are called.
         places: Where each stands, for messages.
-        ids: The labelled faces.
-        problems: Gets one line about each name that is of no face or could be of several, about
-            each face that several names are of, and about each face that no name is of.
+        ids: The labelled samples.
+        problems: Gets one line about each name that is of no sample or could be of several, about
+            each sample that several names are of, and about each that no name is of.
     """
     exact: dict[str, list[int]] = defaultdict(list)
     last: dict[str, list[int]] = defaultdict(list)
     for index, text in enumerate(ids):
         exact[text].append(index)
         last[_parts(text)[-1]].append(index)
-    of_face: dict[int, list[int]] = defaultdict(list)
+    rows_of: dict[int, list[int]] = defaultdict(list)
     claimed: set[int] = set()
-    for index, (name, place) in enumerate(zip(names, places, strict=True)):
-        found = exact.get(name) or _closest(name, last, ids)
-        if len(found) == 1:
-            of_face[found[0]].append(index)
-        elif found:
-            some = ", ".join(repr(ids[face]) for face in found[:3])
-            problems.append(f"{place}: {name!r} could be any of {len(found)} samples: {some}")
+    for index, (name, where) in enumerate(zip(names, places, strict=True)):
+        matches = exact.get(name) or _closest(name, last, ids)
+        if len(matches) == 1:
+            rows_of[matches[0]].append(index)
+        elif matches:
+            first = ", ".join(repr(ids[sample]) for sample in matches[:3])
+            problems.append(f"{where}: {name!r} could be any of {len(matches)} samples: {first}")
         else:
-            problems.append(f"{place}: {name!r} names no labelled sample")
-        claimed.update(found)
+            problems.append(f"{where}: {name!r} names no labelled sample")
+        claimed.update(matches)
     pairs = []
-    for face, text in enumerate(ids):
-        given = of_face.get(face, [])
-        if len(given) == 1:
-            pairs.append((given[0], face))
-        elif given:
-            where = ", ".join(places[index] for index in given[:3])
-            problems.append(f"{text}: {len(given)} predictions of it ({where})")
-        elif face not in claimed:
+    for sample, text in enumerate(ids):
+        rows = rows_of.get(sample, [])
+        if len(rows) == 1:
+            pairs.append((rows[0], sample))
+        elif rows:
+            first = ", ".join(places[index] for index in rows[:3])
+            problems.append(f"{text}: {len(rows)} predictions of it ({first})")
+        elif sample not in claimed:
             problems.append(f"{text}: labelled, but without a prediction that can be used")
     return pairs
 
@@ -133,13 +133,13 @@ def _parts(name: str) -> tuple[str, ...]:
 
 
 def _closest(name: str, last: dict[str, list[int]], ids: Sequence[str]) -> list[int]:
-    """Return the faces whose id ends like a name."""
+    """Return the samples whose id ends like a name."""
     *folders, file = _parts(name)
-    found = last.get(file) or last.get(PurePosixPath(file).stem) or []
-    if len(found) < 2:
-        return found
-    shared = [_shared(tuple(folders), _parts(ids[face])[:-1]) for face in found]
-    return [face for face, count in zip(found, shared, strict=True) if count == max(shared)]
+    alike = last.get(file) or last.get(PurePosixPath(file).stem) or []
+    if len(alike) < 2:
+        return alike
+    shared = [_shared(tuple(folders), _parts(ids[sample])[:-1]) for sample in alike]
+    return [sample for sample, count in zip(alike, shared, strict=True) if count == max(shared)]
 
 
 def _shared(one: tuple[str, ...], other: tuple[str, ...]) -> int:
@@ -153,14 +153,14 @@ def _shared(one: tuple[str, ...], other: tuple[str, ...]) -> int:
 def add_labels(
     predictions: Predictions, labels: Targets, *, places: Sequence[str], problems: list[str]
 ) -> Predictions:
-    """Return predictions with labels, faces in the order of the labels, other columns kept.
+    """Return predictions with labels, samples in the order of the labels, other columns kept.
 
     Args:
         predictions: Without labels; their ids are matched as `match_names` says.
         labels: What they are to be scored against.
         places: Where each prediction stands, for messages.
         problems: Gets one line about each prediction that is not finite, and about each name and
-            each face without a partner; all of these are left out.
+            each sample without a partner; all of these are left out.
 
     Raises:
         ValueError: If there are labels already, if the numbers of landmarks differ, or if no
@@ -187,16 +187,16 @@ def add_labels(
         first = f"the first is called {names[0]!r}" if names else "there is none that can be used"
         labelled = f", the first labelled sample {labels.ids[0]!r}" if labels.ids else ""
         raise ValueError(f"no prediction is of a labelled sample: {first}{labelled}")
-    rows, faces = np.array(pairs, np.int64).T
+    rows, samples = np.array(pairs, np.int64).T
     chosen = predictions.take(usable[rows])
-    path = tuple(labels.paths[face] for face in faces) if chosen.path is None else chosen.path
+    path = tuple(labels.paths[row] for row in samples) if chosen.path is None else chosen.path
     return chosen.with_labels(
-        labels.target[faces],
-        id=tuple(labels.ids[face] for face in faces),
+        labels.target[samples],
+        id=tuple(labels.ids[row] for row in samples),
         path=path,
-        bbox=labels.bbox[faces] if chosen.bbox is None else chosen.bbox,
-        valid=labels.valid[faces],
-        visible=labels.visible[faces],
+        bbox=labels.bbox[samples] if chosen.bbox is None else chosen.bbox,
+        valid=labels.valid[samples],
+        visible=labels.visible[samples],
         metadata={**({} if scalars else {"markup": FACE68.name}), **chosen.metadata},
     )
 

@@ -70,25 +70,25 @@ def read_published(
         raise ValueError(f"first_pixel must be 0, 0.5 or 1, got {first_pixel:g}")
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file")
-    found: list[str] = []
+    unusable: list[str] = []
     if path.is_dir():
-        faces = _pts_faces(path, markup, 1.0 if first_pixel is None else first_pixel, found)
+        faces = _pts_faces(path, markup, 1.0 if first_pixel is None else first_pixel, unusable)
     else:
         kind = path.suffix.lower()
         if kind not in (".csv", ".json"):
             raise ValueError(f"{path}: must be a .csv or .json file or a folder of .pts files")
         rows = _csv_rows(path, markup) if kind == ".csv" else _json_rows(path)
-        faces = _numbered(rows, markup, first_pixel or 0.0, found)
+        faces = _numbered(rows, markup, first_pixel or 0.0, unusable)
     names, places, points = [], [], []
-    for name, place, landmarks in faces:
+    for name, where, landmarks in faces:
         names.append(name)
-        places.append(place)
+        places.append(where)
         points.append(landmarks)
     if problems is not None:
-        problems.extend(found)
-    elif found:
-        raise ValueError("\n".join(found))
-    if not names and not found:
+        problems.extend(unusable)
+    elif unusable:
+        raise ValueError("\n".join(unusable))
+    if not names and not unusable:
         raise ValueError(f"{path}: no predictions in it")
     landmarks = np.array(points, np.float64).reshape(len(points), markup.landmarks, 2)
     metadata = {"markup": markup.name, "source": path.name}
@@ -143,7 +143,7 @@ def _numbered(
     rows: Rows, markup: Markup, first_pixel: float, problems: list[str]
 ) -> Iterator[_Face]:
     """Yield the rows whose coordinates are as many finite numbers as the mark-up has."""
-    for name, place, cells in named_rows(rows, _NAMES, problems):
+    for name, where, cells in named_rows(rows, _NAMES, problems):
         try:
             numbers = [as_coordinate(value) for value in _values(cells, markup)]
             if len(numbers) != 2 * markup.landmarks:
@@ -152,9 +152,9 @@ def _numbered(
                     f"landmarks, which are {2 * markup.landmarks}"
                 )
         except ValueError as error:
-            problems.append(f"{place}: {error}")
+            problems.append(f"{where}: {error}")
             continue
-        yield name, place, np.array(numbers, np.float64).reshape(-1, 2) - first_pixel
+        yield name, where, np.array(numbers, np.float64).reshape(-1, 2) - first_pixel
 
 
 def _csv_rows(path: Path, markup: Markup) -> Rows:
