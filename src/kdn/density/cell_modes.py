@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from kdn.density.ascent import CellField, climb
+from kdn.density.kernels import Gaussian
 from kdn.density.maps import KernelMaps, Window, blocks
 from kdn.density.peaks import Ends, highest, ranked
 from kdn.grid import Grid
@@ -34,7 +35,7 @@ CHUNK = 1 << 22
 STARTS = 32
 """Starts per map at most for the global mode."""
 
-SLACK = 0.1
+SLACK = 0.03
 """Lattice points that are lower than a neighbour by no larger share count as maxima: two modes may
 be so close that a lattice shows one."""
 
@@ -99,7 +100,7 @@ def _lattice_density(
         cells = torch.arange(count, dtype=probs.dtype, device=probs.device)
         points = torch.arange(factor * (count - 1) + 1, dtype=probs.dtype, device=probs.device)
         apart = (points.unsqueeze(1) / factor - cells) * grid.spacing[axis]
-        weights = (-0.5 * (apart / widths.reshape(-1, 1, 1)).square()).exp()[which]
+        weights = Gaussian().weights_(apart / widths.reshape(-1, 1, 1))[which]
         before, after = values.shape[1:dim], values.shape[dim + 1 :]
         if after:
             planes = values.reshape(len(values), math.prod(before), count, -1)

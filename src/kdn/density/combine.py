@@ -108,7 +108,7 @@ class MixtureDensity(CombinedDensity):
         return self._mixed([component.log_prob(points) for component in self.components])
 
     def near_log_prob(self, points: Float[Tensor, ...]) -> Float[Tensor, ...]:
-        """Return the log-density from all but a ten-thousandth of the mass, for integrals."""
+        """Return the log-density from all but a hundredth of the mass, for integrals."""
         return self._mixed([component.near_log_prob(points) for component in self.components])
 
     def _mixed(self, values: Sequence[Tensor]) -> Tensor:

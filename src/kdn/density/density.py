@@ -71,7 +71,7 @@ class Density(Distribution):
         raise NotImplementedError
 
     def near_log_prob(self, points: Float[Tensor, ...]) -> Float[Tensor, ...]:
-        """Return the log-density from all but a ten-thousandth of the mass, for integrals."""
+        """Return the log-density from all but a hundredth of the mass, for integrals."""
         return self.log_prob(points)
 
     def __getitem__(self, index: Any) -> Density:
@@ -445,7 +445,7 @@ class MappedDensity(Density):
         return log_prob - self._log_growth(log_prob)
 
     def near_log_prob(self, points: Float[Tensor, ...]) -> Float[Tensor, ...]:
-        """Return the log-density from all but a ten-thousandth of the mass, for integrals."""
+        """Return the log-density from all but a hundredth of the mass, for integrals."""
         log_prob = self.density.near_log_prob(self._back(points))
         return log_prob - self._log_growth(log_prob)
 

@@ -194,7 +194,7 @@ class KernelDensity(Density):
         return self._log_prob(points, lambda maps, rows: log_prob_of_maps(maps, rows), self.flat)
 
     def near_log_prob(self, points: Float[Tensor, ...]) -> Float[Tensor, ...]:
-        """Return the log-density from all but a ten-thousandth of the mass, for integrals."""
+        """Return the log-density from all but a hundredth of the mass, for integrals."""
         if isinstance(self.kernel, Uniform):
             return self.log_prob(points)
         with torch.no_grad():

@@ -14,7 +14,6 @@ make up a share `δ` of the density, it is too low by that share; such regions h
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -59,10 +58,8 @@ def find_nodes(maps: KernelMaps, count: int) -> KernelNodes:
     if isinstance(maps.kernel, Uniform):
         _in_cells(maps, nodes)
     elif maps.separable:
-        beyond = [pair for window in maps.windows for pair in _in_window(maps, window, nodes)]
-        if beyond:
-            index = tuple(torch.cat(entries) for entries in zip(*beyond, strict=True))
-            nodes.log_prob[index] = maps.log_prob_about(index[0], nodes.points[index])
+        for window in maps.windows:
+            _in_window(maps, window, nodes)
     else:
         _in_lists(maps, nodes)
     return nodes
@@ -77,13 +74,8 @@ def _in_cells(maps: KernelMaps, nodes: KernelNodes) -> None:
     nodes.log_prob[:] = nodes.log_heights
 
 
-def _in_window(
-    maps: KernelMaps, window: Window, nodes: KernelNodes
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Fill in the nodes of the maps of a window; yield those that have no log-density yet.
-
-    These are the nodes of the few kernels beyond the window, by map and node.
-    """
+def _in_window(maps: KernelMaps, window: Window, nodes: KernelNodes) -> None:
+    """Fill in the nodes of the maps of a window, and of the few kernels beyond it."""
     rows, probs, scale = window.maps, window.probs.flatten(1), maps.axis_scale[window.maps]
     cumulative = probs.cumsum(1, dtype=torch.float64)
     levels = _levels(len(nodes.displaced), probs)
@@ -98,53 +90,49 @@ def _in_window(
     points = points + window.shift.unsqueeze(1).to(points)
     nodes.log_prob[rows], nodes.points[rows], nodes.log_heights[rows] = log_prob, points, heights
     nodes.mean_log_height[rows] = maps.summary.mean_log[rows].to(probs) - log_scale.squeeze(1)
-    beyond = outside.sum(1)
-    item = beyond.nonzero().squeeze(1)
-    for block in blocks(len(item), maps.grid.numel):
-        few = item[block]
-        if len(few):
-            asked = levels[-int(beyond[few].max()) :] - cumulative[few, -1:]
-            yield _beyond_window(maps, rows[few], window.cells[few], asked, nodes)
+    item, node = outside.nonzero().unbind(1)
+    if len(item):
+        centres, mass = _beyond(maps, window, item, levels[node] - cumulative[item, -1])
+        points = centres + scale[item, 0] * nodes.displaced[node]
+        heights = mass.log() - log_scale[item, 0]
+        item, node, points, heights = (
+            entry[mass > 0] for entry in (rows[item], node, points, heights)
+        )
+        nodes.points[item, node], nodes.log_heights[item, node] = points, heights
+        nodes.log_prob[item, node] = maps.log_prob_about(item, points)
 
 
-def _beyond_window(
-    maps: KernelMaps,
-    rows: Int[Tensor, " maps"],
-    inside: Int[Tensor, "maps cells"],
-    asked: Float[Tensor, "maps nodes"],
-    nodes: KernelNodes,
-) -> tuple[Tensor, Tensor]:
-    """Fill in the last nodes of some maps, whose kernels lie beyond the window; return which.
+def _beyond(
+    maps: KernelMaps, window: Window, item: Int[Tensor, " nodes"], before: Float[Tensor, " nodes"]
+) -> tuple[Float[Tensor, "nodes ndim"], Float[Tensor, " nodes"]]:
+    """Return centres and probabilities of kernels beyond windows, by the mass before each.
 
-    Kernels are found along the first dimension by what it holds, and then among the cells there.
+    They are found along the first dimension by what it holds, and then among the cells there.
 
     Args:
         maps: All maps.
-        rows: Some of them.
-        inside: The cells of their windows.
-        asked: Mass of the kernels before that of each node, of those beyond the window; what is
-            negative belongs to the window.
-        nodes: What is filled in.
+        window: Windows of some of them.
+        item: Beyond which of the windows.
+        before: Mass of the kernels beyond the window that come before it.
     """
-    count, slices = asked.shape[1], maps.grid.shape[0]
-    probs = maps.probs_of(rows).scatter_(1, inside, 0.0).view(len(rows), slices, -1)
-    sums = probs.sum(2, dtype=torch.float64)
+    slices, size = maps.grid.shape[0], maps.grid.numel // maps.grid.shape[0]
+    inside = window.cells.view(len(window.maps), window.grid.shape[0], -1)
+    start, rows = inside[:, :, 0] // size, window.maps
+    held = window.probs.flatten(1).view(inside.shape).sum(2, dtype=torch.float64)
+    sums = maps.summary.marginals[0][rows].double().scatter_add(1, start, -held).clamp_(min=0.0)
     below = sums.cumsum(1)
-    first = torch.searchsorted(below, asked).clamp(max=slices - 1)
-    rest = asked - (below - sums).gather(1, first)
-    chosen = probs.gather(1, first.unsqueeze(2).expand(-1, -1, probs.shape[2]))
-    cell = torch.searchsorted(chosen.cumsum(2, dtype=torch.float64), rest.unsqueeze(2))
-    cell = cell.clamp(max=probs.shape[2] - 1)
-    mass = chosen.gather(2, cell).squeeze(2)
-    index = first * probs.shape[2] + cell.squeeze(2)
-    centres, scale = maps.centres.T[index], maps.axis_scale[rows]
-    points = centres + scale * nodes.displaced[-count:]
-    item, node = ((asked > 0) & (mass > 0)).nonzero().unbind(1)
-    map_of, place = rows[item], node - count + len(nodes.displaced)
-    nodes.points[map_of, place] = points[item, node]
-    log_scale = scale.log().sum(-1).squeeze(1)
-    nodes.log_heights[map_of, place] = mass[item, node].log() - log_scale[item]
-    return map_of, place
+    first = torch.searchsorted(below[item], before.unsqueeze(1)).clamp_(max=slices - 1)
+    rest = before.unsqueeze(1) - (below - sums)[item].gather(1, first)
+    first, rows = first.squeeze(1), rows[item]
+    logits = maps.logits.reshape(maps.count, slices, size)[rows, first]
+    probs = (logits - maps.summary.log_total[rows].to(logits).unsqueeze(1)).exp_()
+    local = first - start[item, 0]
+    cut = ((local >= 0) & (local < inside.shape[1])).unsqueeze(1)
+    cells = inside[item, local.clamp(0, inside.shape[1] - 1)] % size
+    probs = torch.where(cut, probs.scatter(1, cells, 0.0), probs)
+    cell = torch.searchsorted(probs.cumsum(1, dtype=torch.float64), rest).clamp_(max=size - 1)
+    index = first * size + cell.squeeze(1)
+    return maps.centres.T[index], probs.gather(1, cell).squeeze(1)
 
 
 def _levels(count: int, like: Tensor) -> Float[Tensor, " nodes"]:

@@ -307,11 +307,11 @@ class KernelMaps:
 
     @cached_property
     def windows(self) -> list[Window]:
-        """Windows that hold all but `SPARE` of each map, or a tenth of its largest cell."""
+        """Windows that hold all but `SPARE` of each map, or a third of its largest cell."""
         summary, grid = self.summary, self.grid
         if bool(summary.log_total.isnan().any()):
             raise ValueError("logits must be finite or -inf, got NaN or +inf")
-        side = (0.1 * summary.peak.double()).clamp(max=SPARE).unsqueeze(1) / (2 * grid.ndim)
+        side = (0.3 * summary.peak.double()).clamp(max=SPARE).unsqueeze(1) / (2 * grid.ndim)
         firsts, widths = [], []
         for marginal in summary.marginals:
             below = marginal.double().cumsum(1)
@@ -360,11 +360,6 @@ class KernelMaps:
         window = Grid(tuple(shape), grid.origin, grid.spacing)
         return Window(maps, cells, probs, window, torch.stack(shift[::-1], -1))
 
-    def probs_of(self, rows: Int[Tensor, " some"]) -> Float[Tensor, "some cells"]:
-        """Return the probabilities of all cells of some maps."""
-        logits = self.logits.flatten(1)[rows]
-        return (logits - self.summary.log_total[rows].to(logits).unsqueeze(1)).exp_()
-
     def near_log_prob(
         self, points: Float[Tensor, "maps points ndim"]
     ) -> Float[Tensor, "maps points"]:
@@ -393,19 +388,19 @@ class KernelMaps:
         values = points.new_empty(points.shape[:2])
         cells = points.shape[1] * max(math.prod(grid.shape[1:]), max(grid.shape))
         for rows in blocks(len(points), cells):
-            weights = []
+            weights = []  # (maps, cells, points): sums run over what is not next to each other
             for axis in reversed(range(ndim)):
                 centres = grid.centres(axis, dtype=points.dtype, device=points.device)
-                u = points[rows, :, axis, None] - centres
+                u = points[rows, None, :, axis] - centres.unsqueeze(1)
                 weights.append(self.kernel.weights_(u.div_(scale[rows, :, axis, None])))
             total = torch.bmm(
+                window.probs[rows].flatten(2).mT if ndim > 1 else window.probs[rows].unsqueeze(1),
                 weights[0],
-                window.probs[rows].flatten(2) if ndim > 1 else window.probs[rows].unsqueeze(2),
             )
             for weight in weights[1:]:
-                total = total.unflatten(2, (weight.shape[2], -1))
-                total = (total * weight.unsqueeze(3)).sum(2)
-            values[rows] = total.squeeze(2)
+                total = total.unflatten(1, (weight.shape[1], -1))
+                total = total.mul_(weight.unsqueeze(2)).sum(1)
+            values[rows] = total.squeeze(1)
         peak = self.kernel.log_density(scale.new_zeros(()))
         return values.log_().add_(ndim * peak - scale.log().sum(-1))
 

@@ -47,7 +47,8 @@ class Ordered(NamedTuple):
 
     Attributes:
         log_prob: `(maps, pieces)`.
-        below: Mass of the first pieces, `(maps, pieces + 1)`, float64, from 0 to 1.
+        below: Mass of the first pieces, `(maps, pieces + 1)`, float64, from 0 to 1; one row where
+            all pieces hold the same.
         open: Whether the density goes on beyond its least dense piece, as a sample does not tell.
     """
 
@@ -72,7 +73,7 @@ class Ordered(NamedTuple):
         """
         weights = log_weights.double().exp()
         if len(weights) == 1 and bool((weights == weights[0, 0]).all()):
-            values, weights = _sorted(log_prob), weights.expand(log_prob.shape)
+            values = _sorted(log_prob)
         else:
             values, order = log_prob.contiguous().sort(1)
             weights = weights.expand(values.shape).gather(1, order)
@@ -103,7 +104,7 @@ def levels(ordered: Ordered, asked: Float[Tensor, "maps points"]) -> Float[Tenso
     """
     asked = asked.contiguous()
     at_most = torch.searchsorted(ordered.log_prob, asked + _rounding(asked), right=True)
-    left = ordered.below.gather(1, at_most)
+    left = _at(ordered.below, at_most)
     if ordered.open:
         beyond = (asked - ordered.log_prob[:, :1]).double().clamp(max=0.0).exp()
         left = torch.where(at_most > 0, left, ordered.below[:, 1:2] * beyond)
@@ -116,7 +117,7 @@ def ties(ordered: Ordered, asked: Float[Tensor, "maps points"]) -> Float[Tensor,
     rounding = _rounding(asked)
     least = torch.searchsorted(ordered.log_prob, asked - rounding)
     at_most = torch.searchsorted(ordered.log_prob, asked + rounding, right=True)
-    tie = ordered.below.gather(1, at_most) - ordered.below.gather(1, least)
+    tie = _at(ordered.below, at_most) - _at(ordered.below, least)
     return tie.masked_fill(asked.isneginf(), 0.0).to(asked.dtype)
 
 
@@ -128,19 +129,33 @@ def areas(ordered: Ordered, asked: Float[Tensor, "maps levels"]) -> Float[Tensor
     nat further down adds as much area as the mass that is left takes up at the density of its edge;
     infinite at 1.
     """
-    values = ordered.log_prob.double().flip(1)
+    held = (1.0 - ordered.below).flip(1)[:, 1:].contiguous()
     masses = ordered.below.diff(dim=1).flip(1)
-    volumes = torch.where(masses > 0, masses * (-values).exp(), 0.0)
-    held, filled = masses.cumsum(1), volumes.cumsum(1)
+    top = ordered.log_prob[:, -1:]
+    values = (top - ordered.log_prob.flip(1)).double()
+    # In units of the densest piece's; what has no density has no mass but for rounding.
+    volumes = torch.where((masses > 0) & values.isfinite(), masses * values.exp(), 0.0)
+    filled = volumes.cumsum(1)
     within = torch.minimum(asked, 1.0 - masses[:, -1:]) if ordered.open else asked
-    last = torch.searchsorted(held, within.contiguous()).clamp(max=masses.shape[1] - 1)
-    mass, volume = masses.gather(1, last), volumes.gather(1, last)
-    missing = (held.gather(1, last) - within) / mass.where(mass > 0, 1.0)
+    within = within.contiguous()
+    last = _search(held, within).clamp(max=masses.shape[1] - 1)
+    mass, volume = _at(masses, last), volumes.gather(1, last)
+    missing = (_at(held, last) - within) / mass.where(mass > 0, 1.0)
     area = filled.gather(1, last) - missing.clamp(0.0, 1.0) * volume
-    if not ordered.open:
-        return area
-    further = (masses[:, -1:] / (1.0 - asked)).clamp(min=1.0).log()
-    return area + further * volumes[:, -1:]
+    if ordered.open:
+        further = (masses[:, -1:] / (1.0 - asked)).clamp(min=1.0).log()
+        area = area + further * volumes[:, -1:]
+    return area * (-top.double()).exp()
+
+
+def _at(rows: Tensor, index: Tensor) -> Tensor:
+    """Return entries of each row, or of one row that stands for all."""
+    return rows[0][index] if len(rows) == 1 else rows.gather(1, index)
+
+
+def _search(rows: Tensor, asked: Tensor) -> Tensor:
+    """Return where values come in each row, or in one that stands for all."""
+    return torch.searchsorted(rows[0] if len(rows) == 1 else rows, asked)
 
 
 def masses_within(
