@@ -22,6 +22,7 @@ from kdn.predictions import (
     COLUMNS,
     QUANTILES,
     Predictions,
+    PredictionsWriter,
     holds_scalars,
     read_predictions,
     write_predictions,
@@ -254,6 +255,17 @@ def test_round_trips(kind, found, tmp_path):
     assert back.rounding == (ROUNDING if kind == "parquet" else 0.0)
     one, other = (evaluate(part, bootstrap=0) for part in (found, back))
     assert [s.value for s in one.scores] == [s.value for s in other.scores]
+
+
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_flat_files_in_chunks_are_those_in_one(kind, found, tmp_path):
+    write_predictions(tmp_path / f"whole.{kind}", found)
+    with PredictionsWriter(tmp_path / f"chunks.{kind}") as writer:
+        for rows in (range(1), range(1, 40), range(40, N)):
+            writer.write(found.take(np.array(rows)))
+    texts = [(tmp_path / f"{name}.{kind}").read_text() for name in ("whole", "chunks")]
+    assert texts[0] == texts[1]
+    assert len(texts[0].splitlines()) > N
 
 
 def test_json_has_no_nan(found, tmp_path):
