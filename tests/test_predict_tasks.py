@@ -59,6 +59,10 @@ def test_labelled_scalars_of_several_models_and_crops(scalars, tmp_path):
     words += ["--views", "1", "0.9", "--data", "expressions:3:0", "--out", str(out)]
     assert main([*words, "--abstain", "0.9", "--tau", "20%", "--batch", "2"]) == 0
     table, faces = read_predictions(out), SyntheticExpressions(3, seed=0)
+    assert table.values is not None
+    assert table.mean is not None
+    assert table.error_probability is not None
+    assert table.known is not None
     predictor = kdn.load(scalars, views=(1.0, 0.9), flip=False)
     alone = [kdn.load(path, views=[v], flip=False) for path in scalars for v in (1.0, 0.9)]
     for row, face in enumerate(faces):
@@ -80,6 +84,8 @@ def test_labelled_landmarks_are_written_by_batches(checkpoint, tmp_path):
     assert main([*words, "--batch", "2", "--views", "1", "0.8", "--abstain", "50%"]) == 0
     assert pq.ParquetFile(out).num_row_groups == 3
     table = read_predictions(out)
+    assert table.landmarks is not None
+    assert table.error_probability is not None
     model = kdn.load(checkpoint, views=(1.0, 0.8), flip=False)
     face = SyntheticFaces(5, seed=0)[3]
     (expected,) = model(face.read(), [face.bbox], refine=False)
