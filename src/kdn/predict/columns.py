@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ __all__ = ["RADII", "density_columns", "maps_of_samples", "predict", "predict_ch
 
 RADII = (2.0, 5.0, 7.0, 10.0)
 """Distances of the column `mass_within`, in percent of `√(w·h)` of the box, or of the axis."""
+
+_CACHE = 64
+"""Memory for decoded pictures, in MiB: faces of one picture follow each other."""
 
 
 def predict(predictor: Predictor, samples: Sequence[Sample], **how: Any) -> Predictions:
@@ -102,7 +106,7 @@ def _read(
     predictor: Predictor, samples: Sequence[Sample], batch: int, problems: list[str] | None
 ) -> Iterator[tuple[list[Sample], list[np.ndarray]]]:
     """Yield samples with their pictures, batch by batch, leaving out what cannot be read."""
-    data = predictor.model.recipe.data
+    data = replace(predictor.model.recipe.data, cache_mib=_CACHE)
     dataset = CropDataset(samples, labels=predictor.labels, data=data, augment=None, seed=0)
     chunk: list[Sample] = []
     pictures: list[np.ndarray] = []
