@@ -17,11 +17,10 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from kdn.data import Sample, load_samples
-from kdn.data.sample import iou
+from kdn.data.sample import Box, iou
 from kdn.evaluate import image_errors, normalisers, point_errors
 from kdn.predict.detect import HaarDetector
-from kdn.predict.face import Box
-from kdn.predict.predictor import Landmarker, load
+from kdn.predict.predictor import Predictor, load
 
 _SHARES = (0.05, 0.10, 0.20)
 _AGAIN = {"once": False, "where it is poor": None, "twice": True}
@@ -93,13 +92,13 @@ def _nearest(found: Sequence[Box], true: Box) -> Box | None:
     return found[int(np.argmax(overlaps))]
 
 
-def _nme(model: Landmarker, faces: Sequence[tuple[Sample, Box]], again: bool | None) -> float:
+def _nme(model: Predictor, faces: Sequence[tuple[Sample, Box]], refine: bool | None) -> float:
     """Return the mean NME over faces, percent of the box of their labels."""
     errors = []
     for start in range(0, len(faces), _AT_A_TIME):
         some = faces[start : start + _AT_A_TIME]
         pictures = [sample.read() for sample, _ in some]
-        found = model(pictures, [[box] for _, box in some], again=again)
+        found = model(pictures, [[box] for _, box in some], refine=refine)
         for (sample, _), (face,) in zip(some, found, strict=True):
             target, valid = sample.landmarks[None], sample.valid[None]
             distance = point_errors(face.landmarks[None], target)

@@ -25,7 +25,7 @@ from kdn.density import MixtureDensity, log_pool, mixture
 from kdn.evaluate import Resamples, interval
 from kdn.models.checkpoint import load_model
 from kdn.models.heads import flip_average
-from kdn.predict.ensemble import View, densities_of_views
+from kdn.predict.ensemble import Looks, View, maps_of
 
 BATCH = 8
 
@@ -48,7 +48,8 @@ def combinations(scales: Sequence[float], flip: Sequence[int]) -> dict[str, Comb
         "one crop": lambda looks: looks[0],
         "mirrored crop, averaged (the default)": averaged,
         "mirrored crop, mixture": lambda looks: MixtureDensity(looks[:2], (0.5, 0.5)),
-        "mirrored crop, product": lambda looks: log_pool(looks[:2]),
+        "mirrored crop, product, exponents ½": lambda looks: log_pool(looks[:2]),
+        "mirrored crop, product, exponents 1": lambda looks: log_pool(looks[:2], (1.0, 1.0)),
         f"scales {words}, mixture": lambda looks: mixture(looks[::2]),
         f"scales {words}, product": lambda looks: log_pool(looks[::2]),
         f"scales {words} and mirrored, mixture": lambda looks: mixture(looks),
@@ -70,24 +71,18 @@ def measure(
 ) -> dict[str, np.ndarray]:
     """Return for each combination `(faces, 2)`: NLL and NME of every face."""
     ways = combinations(scales, model.labels.markup.flip)
-    views = [View(scale) for scale in scales]
+    looks_at = Looks([model], [View(scale) for scale in scales], "product", True)
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     with torch.inference_mode(), tqdm(total=len(samples), disable=None) as bar:
         for start in range(0, len(samples), BATCH):
             some = [samples[i] for i in range(start, min(start + BATCH, len(samples)))]
-            looks = densities_of_views(
-                [model],
-                [sample.read() for sample in some],
-                [sample.bbox for sample in some],
-                views,
-                mirror=[True],
-                apart=True,
-            )
+            pictures, boxes = [sample.read() for sample in some], [sample.bbox for sample in some]
+            looks = list(looks_at.apart(pictures, boxes))
+            areas = maps_of(model, pictures, boxes, View()).log_abs_det()
             for row, sample in enumerate(some):
-                face = [look.density[row] for look in looks]
-                usual = View().crop_to_image(sample.bbox, model.recipe.data)
+                own = [look.density[row] for look in looks]
                 for name, way in ways.items():
-                    found[name].append(scores_of(way(face), sample, float(usual.log_abs_det())))
+                    found[name].append(scores_of(way(own), sample, float(areas[row])))
                 bar.update()
     return {name: np.array(rows) for name, rows in found.items()}
 

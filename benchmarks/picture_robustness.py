@@ -24,6 +24,7 @@ from kdn.data.sample import tight_box
 from kdn.evaluate import evaluate
 from kdn.models.checkpoint import load_model
 from kdn.predict.columns import predict
+from kdn.predict.predictor import Predictor
 
 Change = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 """A picture `(h, w, 3)` and its landmarks `(L, 2)`, image pixels, to those of the changed one."""
@@ -44,7 +45,9 @@ def main() -> None:
     print(f"{len(samples)} faces\n")
     print(f"{'picture':<26}{'NME':>7}{'uncertainty':>13}{'Spearman':>10}{'95 % hold':>11}")
     for name, change in changes():
-        found, _ = predict(model, [changed(sample, change) for sample in samples])
+        found = predict(
+            Predictor(model, flip=False), [changed(sample, change) for sample in samples]
+        )
         assert found.uncertainty is not None
         x0, y0, x1, y1 = np.array(found.bbox).T
         box = np.sqrt((x1 - x0) * (y1 - y0))

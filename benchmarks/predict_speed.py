@@ -29,7 +29,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     path = get_sample_data("grace_hopper.jpg", asfileobj=False)
     picture, detector = as_rgb(path), HaarDetector()
-    once, mirrored = (load(arguments.model, mirror=mirror) for mirror in (False, True))
+    once, flipped = (load(arguments.model, flip=flip) for flip in (False, True))
     data = once.model.recipe.data
     box = detector(picture)[0].bbox
     crops = torch.randint(0, 256, (16, 3, data.height, data.width), dtype=torch.uint8)
@@ -50,11 +50,11 @@ def main() -> None:
         "network and moments, 16 crops": (lambda: moments(16), 16),
         "reading the picture": (lambda: as_rgb(path), 1),
         "detector": (lambda: detector(picture), 1),
-        "box given, one crop": (lambda: once(picture, [box], again=False), 1),
-        "box given, with the mirrored crop": (lambda: mirrored(picture, [box], again=False), 1),
-        "box given, mirrored, cropped again": (lambda: mirrored(picture, [box], again=True), 1),
-        "everything, without mirroring": (lambda: once(path), 1),
-        "everything, as kdn predict does": (lambda: mirrored(path), 1),
+        "box given, one crop": (lambda: once(picture, [box], refine=False), 1),
+        "box given, with the flipped crop": (lambda: flipped(picture, [box], refine=False), 1),
+        "box given, flipped, cropped again": (lambda: flipped(picture, [box], refine=True), 1),
+        "everything, without flipping": (lambda: once(path), 1),
+        "everything, as kdn predict does": (lambda: flipped(path), 1),
     }
     print(f"{arguments.model}, {arguments.threads} threads, ms per face (median)")
     for name, (run, faces) in rows.items():

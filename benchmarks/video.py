@@ -24,7 +24,8 @@ from kdn.grid import Affine
 from kdn.models.checkpoint import load_model
 from kdn.models.model import Model
 from kdn.predict.columns import predict
-from kdn.predict.face import Face, face_score
+from kdn.predict.predictor import Predictor
+from kdn.predict.results import Face, face_score
 from kdn.predict.track.kalman import LandmarkFilter, smooth
 from kdn.predict.track.motion import Motion
 from kdn.predict.track.tracker import FaceTracker, Rules
@@ -73,7 +74,7 @@ METHODS = (
 
 def boxes_known(model: Model, video: SyntheticVideo) -> tuple[np.ndarray, np.ndarray]:
     """Return landmarks and covariances with the true box of every frame."""
-    predictions, _ = predict(model, video, batch=20)
+    predictions = predict(Predictor(model, flip=False), video, batch=20)
     packed = predictions.covariances
     assert packed is not None
     return predictions.prediction, packed[..., [0, 1, 1, 2]].reshape(*packed.shape[:-1], 2, 2)
@@ -88,8 +89,10 @@ def boxes_followed(model: Model, video: SyntheticVideo) -> tuple[np.ndarray, np.
     now: list[Sample] = []
 
     def asked(image: np.ndarray, /, boxes: list) -> list[Face]:
-        predictions, _ = predict(
-            model, [replace(now[-1], image=image, bbox=box) for box in boxes], batch=20
+        predictions = predict(
+            Predictor(model, flip=False),
+            [replace(now[-1], image=image, bbox=box) for box in boxes],
+            batch=20,
         )
         packed = predictions.covariances
         assert packed is not None
@@ -121,7 +124,7 @@ def face_of(points: np.ndarray, spread: np.ndarray, box, model: Model) -> Face:
         covariances=spread,
         uncertainty=uncertainty,
         score=face_score(uncertainty, box),
-        markup=model.labels.markup,
+        labels=model.labels,
         density=density.mapped(Affine.identity()),
     )
 

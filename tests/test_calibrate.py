@@ -24,11 +24,11 @@ from kdn.data import (
 from kdn.data.markup import FACE68
 from kdn.models.checkpoint import load_model, save_model
 from kdn.models.model import Model, build_model
-from kdn.predict.columns import predict
 from kdn.predict.predictor import load
 from kdn.predictions import read_predictions
 from kdn.recipe import DataRecipe, HeadRecipe, NetworkRecipe, Recipe
 from kdn.train.calibrate import calibrate
+from predicting import predicted
 
 DATA = DataRecipe(train=("synthetic:40:3",), valid_fraction=0.25, height=32, width=48)
 POINTS = PointLabels(FACE68)
@@ -85,9 +85,9 @@ def test_labels_become_likelier_and_the_levels_uniform(name):
     assert fitted.facts["samples"] == 16
     before = fitted.facts["nll"]
     assert before is None or fitted.facts["nll_adjusted"] < before - 0.05
-    raw, _ = predict(model, samples, batch=8, radii=())
+    raw = predicted(model, samples, batch=8, radii=())
     model.recalibrations = {False: fitted}
-    mended, _ = predict(model, samples, batch=8, radii=())
+    mended = predicted(model, samples, batch=8, radii=())
     assert raw.log_prob is not None
     assert mended.log_prob is not None
     assert mended.log_prob.mean() > raw.log_prob.mean()
@@ -108,10 +108,10 @@ def test_fresh_faces_are_covered_as_promised():
     model = model_of("refined", seed=3)
     faces = list(SyntheticFaces(60, seed=2))
     model.recalibrations = {False: calibrate(model, SyntheticFaces(60, seed=1), parts=())}
-    levels = predict(model, faces, radii=())[0].hdr_level
+    levels = predicted(model, faces, radii=()).hdr_level
     assert levels is not None
     model.recalibrations = {}
-    raw = predict(model, faces, radii=())[0].hdr_level
+    raw = predicted(model, faces, radii=()).hdr_level
     assert raw is not None
     off = []
     for nominal in (0.5, 0.8, 0.9, 0.95):
@@ -168,9 +168,9 @@ def test_areas_are_those_of_the_corrected_regions():
     model = model_of("refined")
     model.recalibrations[False] = found = calibrate(model, SyntheticFaces(9, seed=1), parts=())
     faces = list(SyntheticFaces(3, seed=2))
-    mended, _ = predict(model, faces, radii=())
+    mended = predicted(model, faces, radii=())
     model.recalibrations = {}
-    raw, _ = predict(model, faces, radii=())
+    raw = predicted(model, faces, radii=())
     assert mended.hdr_areas is not None
     assert raw.hdr_areas is not None
     own = found.own_level(0.5, 68)
@@ -265,13 +265,13 @@ def test_a_face_s_regions_are_those_of_the_recalibration(tmp_path):
         model.recalibrations[flip] = calibrate(model, SyntheticFaces(20, seed=1), flip=flip)
     save_model(tmp_path / "model.safetensors", model, {})
     picture = SyntheticFaces(3, seed=5)[1]
-    [face] = load(tmp_path / "model.safetensors")(picture.read(), [picture.bbox], again=False)
+    [face] = load(tmp_path / "model.safetensors")(picture.read(), [picture.bbox], refine=False)
     level, own = face.hdr_level(picture.landmarks), face.own_level(0.7)
     inside = face.density.hdr_level(torch.from_numpy(picture.landmarks).float()).numpy() <= own
     assert np.array_equal(level <= 0.7, inside)
     assert 0 < inside.sum() < 68
     [raw] = load(tmp_path / "model.safetensors", calibrated=False)(
-        picture.read(), [picture.bbox], again=False
+        picture.read(), [picture.bbox], refine=False
     )
     assert (raw.own_level(0.7) == 0.7).all()
     assert not np.allclose(raw.uncertainty, face.uncertainty)

@@ -174,7 +174,7 @@ def test_one_bad_picture_does_not_stop_the_rest(run, tmp_path, capsys):
     ("arguments", "said"),
     [
         (["predict", "--model", "none.safetensors"], "none.safetensors: no such file"),
-        (["predict", "--out", "p.safetensors"], "out must name one .parquet file"),
+        (["predict", "--out", "p.safetensors"], "must end in .parquet, .csv or .json"),
         (["predict", "--model", "."], "is a folder, not a file"),
         (["train", "--data.train", "x", "--out", "o", "--accelerator", "gpu"], "accelerator"),
         (["predict", "--decoder", "median"], "decoder must be default or one of argmax"),

@@ -14,8 +14,7 @@ from kdn.density import KernelDensity
 from kdn.grid import Grid
 from kdn.models.heads import Head, build_head
 from kdn.models.heads.gaussian import Gaussian
-from kdn.models.heads.interpolate import interpolate_maps
-from kdn.models.heads.kernel import KDNAdaptive, KDNGaussian, KDNUniform
+from kdn.models.heads.kernel import KDNAdaptive, KDNGaussian, KDNUniform, interpolate_maps
 from kdn.models.heads.softlabel import SoftLabel
 from kdn.recipe import HeadRecipe
 

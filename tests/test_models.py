@@ -17,8 +17,8 @@ from kdn.evaluate import evaluate
 from kdn.models import MODELS, model_path
 from kdn.models.checkpoint import load_model, save_model
 from kdn.models.model import build_model
-from kdn.predict.columns import predict
 from kdn.recipe import DataRecipe, NetworkRecipe, Recipe
+from predicting import predicted
 
 ROOT = Path(__file__).parents[1]
 PORTRAIT = get_sample_data("grace_hopper.jpg", asfileobj=False)
@@ -131,7 +131,7 @@ def test_export_refuses_what_would_lose_a_model(tmp_path, capsys):
 def test_face68_scores_what_its_card_says(real_data):
     model, _ = load_model("face68")
     samples = load_samples(str(real_data / "300w" / "helen" / "testset"), model.labels.markup)
-    predictions, _ = predict(model, samples)
+    predictions = predicted(model, samples)
     result = evaluate(predictions, bootstrap=0)
     card = (ROOT / "docs" / "face68.md").read_text(encoding="utf-8")
     row = next(line for line in card.splitlines() if line.startswith("| one crop |"))

@@ -9,22 +9,24 @@ import numpy as np
 import pytest
 
 from found_faces import TRIO, hand_face, spoilt
+from kdn.data import PointLabels
 from kdn.data.formats.pts import read_pts
-from kdn.predict.outputs import ImageFaces, OutputNames, open_output, refuse_inputs
-from kdn.predict.outputs.numbers import rounded, significant
+from kdn.predict.outputs import OutputNames, PictureObjects, open_output, refuse_inputs
+from kdn.predict.outputs.rows import rounded, significant
 from kdn.predictions import read_predictions
 
+LABELS = PointLabels(TRIO)
 FILES = ["a/x.jpg", "b/x.jpg", "c.png"]
 
 
 def found(file, *faces, **more):
-    return ImageFaces(file=file, width=64, height=48, faces=faces, **more)
+    return PictureObjects(file=file, width=64, height=48, faces=faces, **more)
 
 
 def written(target, *entries, failed=(), **options):
     """Write pictures to a file."""
     inputs = options.pop("inputs", FILES)
-    with open_output(target, model="small", markup=TRIO, inputs=inputs, **options) as output:
+    with open_output(target, model="small", labels=LABELS, inputs=inputs, **options) as output:
         for entry in entries:
             output.add(entry)
         for file, reason in failed:
@@ -69,7 +71,7 @@ def test_json_document_without_anything(tmp_path):
 
 def test_json_lines_are_whole_after_each_picture(tmp_path):
     path = tmp_path / "faces.jsonl"
-    with open_output(path, model="small", markup=TRIO) as output:
+    with open_output(path, model="small", labels=LABELS) as output:
         for count, file in enumerate(FILES, 1):
             output.add(found(file, hand_face()))
             lines = path.read_text().splitlines(keepends=True)
@@ -143,7 +145,7 @@ def test_csv_has_a_row_a_landmark(tmp_path):
 
 def test_csv_grows_by_whole_pictures(tmp_path):
     path = tmp_path / "faces.csv"
-    with open_output(path, model="small", markup=TRIO) as output:
+    with open_output(path, model="small", labels=LABELS) as output:
         output.add(found("a/x.jpg", hand_face()))
         assert len(read_csv(path)) == 3
         output.add(found("b/x.jpg", hand_face()))
@@ -187,7 +189,7 @@ def test_pts_files_are_read_back(tmp_path):
 
 def test_a_face_that_pts_cannot_say_leaves_the_others(tmp_path):
     with (
-        open_output(tmp_path, model="small", markup=TRIO, inputs=FILES) as output,
+        open_output(tmp_path, model="small", labels=LABELS, inputs=FILES) as output,
         pytest.raises(ValueError, match=r"c\.png: faces 0 have landmarks that are not finite"),
     ):
         output.add(found("c.png", spoilt(hand_face(), 1), hand_face()))
@@ -234,7 +236,7 @@ def test_a_name_that_is_no_text_is_written_everywhere(tmp_path):
 
 def interrupted(target):
     """Write one picture and no more."""
-    with open_output(target, model="small", markup=TRIO, inputs=FILES) as output:
+    with open_output(target, model="small", labels=LABELS, inputs=FILES) as output:
         output.add(found("c.png", hand_face()))
         raise KeyboardInterrupt
 
@@ -307,7 +309,7 @@ def test_several_outputs_at_once(tmp_path):
     names = ["a.json", "b.csv", "c.parquet", "d.jsonl", "e"]
     with ExitStack() as stack:
         outputs = [
-            stack.enter_context(open_output(tmp_path / n, model="m", markup=TRIO, inputs=FILES))
+            stack.enter_context(open_output(tmp_path / n, model="m", labels=LABELS, inputs=FILES))
             for n in names
         ]
         for output in outputs:

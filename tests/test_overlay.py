@@ -8,8 +8,9 @@ import pytest
 import torch
 from scipy.stats import chi2, multivariate_normal
 
-from found_faces import TRIO, HandFace, hand_face, spoilt
+from found_faces import TRIO, face_of, hand_face, spoilt
 from kdn import Affine, GaussianDensity, Grid, KernelDensity
+from kdn.data import PointLabels
 from kdn.predict.overlay import (
     PARTS,
     draw_faces,
@@ -202,14 +203,37 @@ def test_heat_of_a_density_without_cells():
     assert heat[10, 13] == pytest.approx(math.exp(-0.5), abs=0.03)
 
 
-def test_heatmaps_are_drawn_and_need_a_density():
+def test_heatmaps_are_drawn():
     picture, face = blank(), replace(hand_face(20.0, 10.0), density=kernel_density())
     drawn = ink(picture, draw_faces(picture, [face], what=["heatmaps"]))
     mode = face.density.mode[1].round().int().tolist()
     assert drawn[mode[1], mode[0]] > 60
     assert drawn[0, 0] == drawn[-1, -1] == 0
-    with pytest.raises(ValueError, match="heatmaps need faces with a density"):
-        draw_faces(picture, [hand_face()], what=["heatmaps"])
+
+
+def test_the_boundary_is_drawn_along_the_jaw_and_wider_where_it_is_less_sure():
+    """Three landmarks on a line that are known to a pixel, two of them; the third is not."""
+    grid = Grid.of_heatmap(height=20, width=30, stride=4)
+    logits = torch.full((3, 20, 30), -torch.inf)
+    for landmark, column in enumerate((3, 14, 26)):
+        logits[landmark, 10, column] = 0.0
+    logits[2, 5:16, 26] = 0.0
+    density = KernelDensity(logits, grid, bandwidth=1.0).mapped(Affine.identity())
+    markup = replace(TRIO, groups={"jaw": (0, 1, 2)})
+    mean = density.mean.double().numpy()
+    face = replace(face_of((0, 0, 119, 79), mean, np.tile(np.eye(2), (3, 1, 1)), markup=markup))
+    face = replace(face, density=density)
+    picture = blank(height=80, width=120)
+    drawn = ink(picture, draw_faces(picture, [face], what=["boundary"])) > 5
+    near, far = drawn[:, 30].sum(), drawn[:, 100].sum()
+    assert drawn[41, 16:101].all()
+    assert 3 <= near < 15
+    assert far > near + 10
+    assert not drawn[:, 118].any()
+    with pytest.raises(ValueError, match="boundary needs a group jaw or contour, trio has none"):
+        draw_faces(picture, [hand_face()], what=["boundary"])
+    with pytest.raises(ValueError, match="boundary needs the density of one crop"):
+        draw_faces(picture, [replace(hand_face(), labels=PointLabels(markup))], what=["boundary"])
 
 
 def test_a_face_smaller_than_a_pixel_has_no_heatmap():
@@ -231,7 +255,7 @@ def test_everything_shows_on_any_picture(value):
         assert np.abs(drawn.astype(int) - value).max() > 100, part
 
 
-@pytest.mark.parametrize("what", [[part] for part in PARTS[1:]])
+@pytest.mark.parametrize("what", [[part] for part in PARTS[2:]])
 def test_what_is_outside_or_not_finite_is_not_drawn(what):
     picture = blank()
     for face in (
@@ -255,19 +279,17 @@ def flat():
 def test_the_picture_is_left_alone_and_may_be_a_view():
     picture = blank()
     view = picture[::2, ::-1]
-    drawn = draw_faces(view, [hand_face()], what=PARTS[1:])
+    drawn = draw_faces(view, [hand_face()], what=PARTS[2:])
     assert drawn.shape == view.shape
     assert (picture == GREY).all()
     np.testing.assert_array_equal(draw_faces(picture, []), picture)
 
 
 def test_a_large_face_is_drawn_as_exactly():
-    face = hand_face()
-    large = HandFace(
+    large = face_of(
         bbox=(500.0, 300.0, 4700.0, 4400.0),
         landmarks=np.array([[700.5, 900.25], [4500.0, 800.0], [2400.25, 4300.0]]),
         covariances=1e4 * np.tile(np.eye(2), (3, 1, 1)),
-        uncertainty=face.uncertainty,
         markup=TRIO,
     )
     covered = cover([large], (4600, 5000), what=["points"])
@@ -280,7 +302,7 @@ def test_a_large_face_is_drawn_as_exactly():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"what": ["points", "hats"]}, "what must be some of heatmaps, contours, boxes"),
+        ({"what": ["points", "hats"]}, "what must be some of heatmaps, boundary, contours"),
         ({"what": "points"}, "what must be some of"),
         ({"level": 1.0}, "level must be above 0 and below 1, got 1.0"),
         ({"level": 0.0}, "level must be above 0 and below 1"),

@@ -13,9 +13,11 @@ import kdn
 from kdn.data import CropDataset, Sample, SyntheticFaces
 from kdn.data.formats.ibug import read_ibug
 from kdn.models.model import Model, build_model
-from kdn.predict.columns import predict
+from kdn.predict.columns import maps_of_samples
+from kdn.predict.predictor import Predictor
 from kdn.predictions import AREA_LEVELS, Predictions
 from kdn.recipe import DataRecipe, HeadRecipe, NetworkRecipe, Recipe
+from predicting import predicted
 
 HEADS = {
     "softlabel": HeadRecipe(name="softlabel"),
@@ -69,7 +71,7 @@ def crops_of(model: Model, samples: list[Sample]) -> torch.Tensor:
 @pytest.mark.parametrize("head", HEADS)
 def test_image_columns_are_the_crop_s_density_moved_to_the_picture(head, samples):
     model = model_of(head)
-    got, _ = predict(model, samples, batch=2)
+    got = predicted(model, samples, batch=2)
     assert len(got) == 3
     with torch.no_grad():
         density = model.density(crops_of(model, samples))
@@ -112,7 +114,7 @@ def test_image_columns_are_the_crop_s_density_moved_to_the_picture(head, samples
 @pytest.mark.parametrize("head", HEADS)
 def test_masses_are_about_the_prediction_by_shares_of_the_box(head, samples):
     model = model_of(head)
-    got, _ = predict(model, samples, batch=2, decoder="argmax", radii=(3.0, 12.5))
+    got = predicted(model, samples, batch=2, decoder="argmax", radii=(3.0, 12.5))
     assert got.radii == (3.0, 12.5)
     masses = column(got, "mass_within")
     assert masses.shape == (3, 68, 2)
@@ -128,14 +130,14 @@ def test_masses_are_about_the_prediction_by_shares_of_the_box(head, samples):
         for index, radius in enumerate((0.03, 0.125)):
             inside = density.mass_within(centres.float(), radius * size / scale)[row]
             np.testing.assert_allclose(masses[row, :, index], inside.numpy(), atol=2e-4)
-    none, _ = predict(model, samples, radii=())
+    none = predicted(model, samples, radii=())
     assert none.mass_within is None
     assert none.radii == ()
 
 
 @pytest.mark.parametrize("head", HEADS)
 def test_what_is_not_labelled_is_not_a_number(head, samples):
-    got, _ = predict(model_of(head), samples)
+    got = predicted(model_of(head), samples)
     missing = ~column(got, "valid")
     assert missing.sum() == 2
     assert missing[1, [3, 40]].all()
@@ -167,8 +169,8 @@ def test_a_picture_in_a_larger_frame_moves_everything_with_it(samples):
         )
         for s in samples
     ]
-    here, _ = predict(model, samples)
-    there, _ = predict(model, moved)
+    here = predicted(model, samples)
+    there = predicted(model, moved)
     # The warp rounds some pixels otherwise, which a random network makes the most of: medians.
     for name in ("mean", "local_mean"):
         off = np.abs(column(there, name) - column(here, name) - move)
@@ -179,22 +181,22 @@ def test_a_picture_in_a_larger_frame_moves_everything_with_it(samples):
 
 
 def test_the_decoder_is_the_head_s_own_unless_named(samples):
-    own, _ = predict(model_of("softlabel"), samples)
+    own = predicted(model_of("softlabel"), samples)
     assert np.array_equal(own.prediction, column(own, "quarter"))
     assert own.metadata["decoder"] == "quarter"
     assert own.metadata["version"] == kdn.__version__
-    named, _ = predict(model_of("softlabel"), samples, decoder="mean")
+    named = predicted(model_of("softlabel"), samples, decoder="mean")
     assert np.array_equal(named.prediction, column(named, "mean"))
     assert named.metadata["decoder"] == "mean"
     assert not np.array_equal(column(named, "mean"), column(named, "quarter"))
     with pytest.raises(ValueError, match="decoder must be default or one of argmax"):
-        predict(model_of("softlabel"), samples, decoder="median")
+        predicted(model_of("softlabel"), samples, decoder="median")
 
 
 def test_batches_do_not_mix_faces(samples):
     model = model_of("kdn_gaussian")
-    one, _ = predict(model, samples, batch=1)
-    three, _ = predict(model, samples, batch=3)
+    one = predicted(model, samples, batch=1)
+    three = predicted(model, samples, batch=3)
     np.testing.assert_allclose(column(one, "mean"), column(three, "mean"), atol=1e-3)
     np.testing.assert_allclose(column(one, "log_prob"), column(three, "log_prob"), atol=1e-3)
 
@@ -205,7 +207,7 @@ def test_a_file_that_cannot_be_read_is_left_out_and_named(samples, tmp_path):
     faces = [samples[0], replace(samples[2], id="bad", image=broken), samples[1]]
     done = []
     problems: list[str] = []
-    got, _ = predict(
+    got = predicted(
         model_of("kdn_gaussian"), faces, problems=problems, batch=1, progress=done.append
     )
     assert got.id == (samples[0].id, samples[1].id)
@@ -213,40 +215,40 @@ def test_a_file_that_cannot_be_read_is_left_out_and_named(samples, tmp_path):
     assert str(broken) in problems[0]
     assert sum(done) == 2
     with pytest.raises(ValueError, match=r"broken\.png"):
-        predict(model_of("kdn_gaussian"), faces)
+        predicted(model_of("kdn_gaussian"), faces)
     with pytest.raises(ValueError, match="samples must hold at least one that can be read"):
-        predict(model_of("kdn_gaussian"), [faces[1]], problems=problems)
+        predicted(model_of("kdn_gaussian"), [faces[1]], problems=problems)
 
 
 def test_maps_are_those_of_the_first_faces_in_crop_pixels(samples):
     model = model_of("kdn_gaussian")
-    got, maps = predict(model, samples, batch=2, maps=3)
+    maps = maps_of_samples(Predictor(model, flip=False), samples)
     assert maps is not None
-    assert maps.ids == got.id
+    assert maps.ids == tuple(sample.id for sample in samples)
     assert maps.crops.shape == (3, 32, 64, 3)
     assert maps.log_probs.shape == (3, 68, 16, 32)
     assert maps.grid.spacing == (2.0, 2.0)
     probs = np.exp(maps.log_probs.astype(float))
     assert (probs.sum((-2, -1)) < 1.01).all()  # half precision
     assert (probs.sum((-2, -1)) > 0.8).all()  # a random network puts some of it outside
-    _, fewer = predict(model, samples, batch=2, maps=1)
-    assert fewer is not None
-    assert fewer.ids == got.id[:1]
+    crops = crops_of(model, samples).permute(0, 2, 3, 1).numpy()
+    np.testing.assert_array_equal(maps.crops, crops)
+    assert np.isnan(maps.target[1, [3, 40]]).all()
     # Adaptive kernels are moved off their cells: what is drawn is where they went.
-    _, moved = predict(model_of("kdn_adaptive"), samples, maps=3)
+    moved = maps_of_samples(Predictor(model_of("kdn_adaptive"), flip=False), samples)
     assert moved is not None
     assert moved.grid.shape == (16, 32)
     with torch.no_grad():
         density = model_of("kdn_adaptive").density(crops_of(model, samples))
     wanted = density.cell_masses(2).numpy()  # type: ignore[union-attr]
     np.testing.assert_allclose(np.exp(moved.log_probs.astype(float)), wanted, rtol=2e-2, atol=1e-6)
-    assert predict(model_of("gaussian"), samples, maps=2)[1] is None
+    assert maps_of_samples(Predictor(model_of("gaussian")), samples) is None
 
 
 @pytest.mark.data
 def test_real_faces(real_data: Path):
     faces = read_ibug(real_data / "300w" / "helen" / "testset")[:3]
-    got, _ = predict(model_of("kdn_adaptive"), faces)
+    got = predicted(model_of("kdn_adaptive"), faces)
     assert got.path is not None
     assert all(Path(path).is_file() for path in got.path)
     assert np.isfinite(column(got, "log_prob")[column(got, "valid")]).all()

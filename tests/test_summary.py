@@ -5,11 +5,11 @@ import io
 import pytest
 
 from found_faces import hand_face
-from kdn.predict.outputs import ImageFaces, Summary
+from kdn.predict.outputs import PictureObjects, Summary
 
 
 def done(file, count, **more):
-    return ImageFaces(file, 64, 48, [hand_face()] * count, **more)
+    return PictureObjects(file, 64, 48, [hand_face()] * count, **more)
 
 
 def test_counts_and_failures():

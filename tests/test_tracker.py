@@ -8,12 +8,13 @@ import pytest
 import torch
 from scipy.optimize import linear_sum_assignment
 
+from kdn.data import PointLabels
 from kdn.data.markup import FACE68
 from kdn.data.sample import iou
 from kdn.density import GaussianDensity
 from kdn.grid import Affine
 from kdn.predict.detect import Detection
-from kdn.predict.face import Face
+from kdn.predict.results import Face
 from kdn.predict.track.boxes import box_about, inside, matched, moved
 from kdn.predict.track.kalman import LandmarkFilter, smooth
 from kdn.predict.track.motion import Motion
@@ -34,7 +35,7 @@ def face_at(points: np.ndarray, box: tuple, score: float, *, noise: float = 1.0)
         covariances=covariances,
         uncertainty=np.linalg.det(covariances) ** 0.25,
         score=score,
-        markup=FACE68,
+        labels=PointLabels(FACE68),
         density=density.mapped(Affine.identity()),
     )
 

@@ -177,26 +177,47 @@ def test_pictures_of_which_one_is_bad(data, run, tmp_path, capsys):
     model = str(run / "best.safetensors")
     good = [data / "b" / f"{i:03d}.png" for i in (4, 2)]
     (tmp_path / "bad.png").write_bytes(b"no picture")
-    outs = [str(tmp_path / f"found{kind}") for kind in (".csv", ".json", ".parquet")]
+    outs = [str(tmp_path / f"found{kind}") for kind in (".csv", ".json", ".jsonl", ".parquet")]
     files = [str(good[0]), str(tmp_path / "bad.png"), str(good[1])]
-    assert main(["predict", *files, "--model", model, "--out", *outs]) == 1
+    flags = ["--model", model, "--overlay", str(tmp_path / "drawn"), "--abstain", "0.5"]
+    assert main(["predict", *files, *flags, "--tau", "10%", "--out", *outs]) == 1
     err = said_of(capsys)
-    assert err.count("left out: ") == 1
+    assert err.count("failed: ") == 1
     assert "bad.png" in err
-    rows = json.loads(Path(outs[1]).read_text())
-    assert [row["id"] for row in rows] == [str(path) for path in good]
-    estimator = kdn.load_values(model)
-    for name in ("glow", "bar"):
-        told = [estimator(path)[0][name] for path in good]
-        np.testing.assert_allclose([row[name] for row in rows], told, rtol=1e-5)
-        assert rows[0][f"{name}_target"] is None
-    table = read_predictions(outs[2])
-    assert table.prediction[:, 0] == pytest.approx([row["glow"] for row in rows])
+    document = json.loads(Path(outs[1]).read_text())
+    assert document["names"] == ["glow", "bar"]
+    assert [Path(image["file"]).name for image in document["images"]] == ["004.png", "002.png"]
+    estimator = kdn.load(model)
+    predictions = [estimator(path)[0].abstaining(0.5, "10%") for path in good]
+    lines = [json.loads(line) for line in Path(outs[2]).read_text().splitlines()]
+    faces = [line["faces"][0] for line in lines if "faces" in line]
+    assert faces == [image["faces"][0] for image in document["images"]]
+    for face, known in zip(faces, predictions, strict=True):
+        np.testing.assert_allclose(face["values"], known.values, rtol=1e-4)
+        np.testing.assert_allclose(face["uncertainty"], known.uncertainty, rtol=1e-4)
+        np.testing.assert_allclose(face["interval"], known.interval(0.9), rtol=1e-4)
+        # A tenth of the axis, from 8.5 to 65.5.
+        mass = known.density.mass_within(torch.from_numpy(known.values), 5.7).numpy()
+        np.testing.assert_allclose(face["error_probability"], 1 - mass, atol=1e-4)
+        assert face["known"] == known.known.tolist()
+    with open(outs[0], newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["name"] for row in rows] == ["glow", "bar"] * 2
+    values = [float(row["value"]) for row in rows]
+    np.testing.assert_allclose(values, np.concatenate([k.values for k in predictions]), rtol=1e-4)
+    table = read_predictions(outs[3])
+    np.testing.assert_allclose(table.prediction.ravel(), values, rtol=1e-4)
+    assert table.quantiles.shape == (2, 2, len(QUANTILES))
+    assert table.metadata["failed"][0]["file"].endswith("bad.png")
+    drawn = read_image(next((tmp_path / "drawn").rglob("004.png")))
+    assert (drawn != read_image(good[0])).any()
     # The table on the screen, and a file that is not there.
-    assert main(["predict", files[0], "nowhere.png", "--model", model]) == 1
+    assert main(["predict", files[0], "nowhere.png", "--model", model, "--overlay", "none"]) == 1
     screen = capsys.readouterr()
-    assert re.search(r"004\.png  glow \d+\.\d ± \d+\.\d \(.* – .*\)  bar ", screen.out)
-    assert "left out: nowhere.png" in screen.err
+    assert re.search(
+        r"004\.png: face 0, box .*\n  glow \d+\.\d ± \d+\.\d \(.* – .*\)\n  bar ", screen.out
+    )
+    assert "failed: nowhere.png" in screen.err
 
 
 def test_estimates(data, run):
@@ -283,7 +304,7 @@ def test_export_at_half_the_size(data, run, tmp_path):
     picture = data / "b" / "005.png"
     one, other = (kdn.load_values(path)(picture)[0].values for path in (best, out))
     np.testing.assert_allclose(one, other, atol=0.2)
-    assert kdn.load_values(out).facts["epoch"] == kdn.load_values(best).facts["epoch"]
+    assert kdn.load_values(out).metadata["epoch"] == kdn.load_values(best).metadata["epoch"]
 
 
 def test_scalars_are_calibrated_as_landmarks_are(data, run, tmp_path, capsys):
@@ -360,26 +381,10 @@ def test_scalars_have_the_diagnosis_and_the_figures_of_landmarks(predicted, tmp_
     assert len(list((tmp_path / "new").iterdir())) == 5
 
 
-@pytest.mark.parametrize(
-    ("command", "said"),
-    [
-        (["predict", "one.png", "--model", "MODEL", "--abstain", "0.2"], "--abstain is for landm"),
-    ],
-)
-def test_what_is_for_landmarks_says_so(data, run, tmp_path, capsys, command: list[str], said):
-    file = tmp_path / "found.parquet"
-    source = f"table:{data / 'b' / 'labels.csv'}"
-    model = str(run / "best.safetensors")
-    assert main(["predict", "--model", model, "--data", source, "--out", str(file)]) == 0
-    capsys.readouterr()
-    named = {"MODEL": model, "FILE": str(file)}
-    assert main([named.get(part, part) for part in command]) == 2
-    assert said in capsys.readouterr().err
-
-
-def test_kdn_load_says_what_takes_values(run):
-    with pytest.raises(ValueError, match=r"not landmarks; kdn\.load_values takes it"):
-        kdn.load(run / "best.safetensors")
+def test_kdn_load_takes_scalars_too(run):
+    assert kdn.load(run / "best.safetensors").labels.kind == "scalars"
+    with pytest.raises(ValueError, match=r"gives landmarks, not scalars; kdn\.load takes it"):
+        kdn.load_values("face68")
 
 
 def test_a_killed_run_resumes_to_the_same_bits(run, tmp_path):

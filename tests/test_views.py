@@ -20,9 +20,9 @@ from kdn.models.checkpoint import save_model
 from kdn.models.heads import flip_average, turned_back
 from kdn.models.model import Model, build_model
 from kdn.models.recalibration import Adjustment, Recalibration
-from kdn.predict.ensemble import View, densities_of_views, views_of
+from kdn.predict.ensemble import Looks, View, maps_of, views_of
 from kdn.predict.overlay import draw_faces
-from kdn.predict.predictor import Landmarker
+from kdn.predict.predictor import Predictor
 from kdn.recipe import DataRecipe, HeadRecipe, NetworkRecipe, Recipe
 
 FACES = SyntheticFaces(2, seed=4, size=(130, 150))
@@ -55,12 +55,17 @@ def crops_of(model: Model, maps: list[Affine]) -> torch.Tensor:
     return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)
 
 
+def crop_to_image(model: Model, view: View, face: int = 1) -> Affine:
+    maps = maps_of(model, PICTURES, BOXES, view)
+    return Affine(maps.linear[face], maps.offset[face])
+
+
 def test_where_a_view_lies(model):
-    data, box = model.recipe.data, BOXES[1]
+    box = BOXES[1]
     usual = Framing("face", height=32, width=48, context=0.8).crop_to_image(box)
-    same = View().crop_to_image(box, data)
+    same = crop_to_image(model, View())
     torch.testing.assert_close(same.matrix, usual.matrix)
-    moved = View(1.25, 0.1, -0.2).crop_to_image(box, data)
+    moved = crop_to_image(model, View(1.25, 0.1, -0.2))
     side = 0.8 * 200 * (box[2] - box[0] + box[3] - box[1]) / 195
     middle = torch.tensor([23.5, 15.5]).double()
     shift = moved.points(middle) - usual.points(middle)
@@ -78,12 +83,12 @@ def test_what_is_a_view():
 def test_looks_are_the_model_s_own_densities(model, other):
     views = views_of([1.0, (0.85, 0.05, 0.0)])
     with torch.no_grad():
-        looks = densities_of_views(
-            [model, other], PICTURES, BOXES, views, mirror=[True, False], apart=True
-        )
+        looks = Looks([model, other], views, "product", None)
+        looks.flips = [True, False]
+        looks = list(looks.apart(PICTURES, BOXES))
         assert len(looks) == 6  # two views and their mirror images, two views
         points = torch.tensor(np.stack([face.landmarks for face in FACES])).float()
-        maps = [View(0.85, 0.05).crop_to_image(box, model.recipe.data) for box in BOXES]
+        maps = [crop_to_image(model, View(0.85, 0.05), face) for face in (0, 1)]
         crops = crops_of(model, maps)
         for at, there in ((2, model.density(crops)), (5, other.density(crops))):
             back = torch.stack(
@@ -103,7 +108,7 @@ def test_looks_are_the_model_s_own_densities(model, other):
 
 def test_turned_back_is_half_of_the_average(model):
     with torch.no_grad():
-        crops = crops_of(model, [View().crop_to_image(b, model.recipe.data) for b in BOXES])
+        crops = crops_of(model, [crop_to_image(model, View(), face) for face in (0, 1)])
         one, mirrored = model.density(crops), model.density(crops.flip(-1))
         average = flip_average(one, mirrored, FACE68.flip)
         back = turned_back(mirrored, FACE68.flip)
@@ -117,12 +122,12 @@ def test_turned_back_is_half_of_the_average(model):
 @pytest.mark.parametrize("combine", ["mixture", "product"])
 def test_a_face_of_several_views(model, combine):
     views = (1.0, 0.9, (1.1, 0.02, 0.0))
-    landmarker = Landmarker(model, views=views, combine=combine, mirror=False)
-    (face,) = landmarker(PICTURES[1], [BOXES[1]], again=False)
+    predictor = Predictor(model, views=views, combine=combine, flip=False)
+    (face,) = predictor(PICTURES[1], [BOXES[1]], refine=False)
     kind = {"mixture": MixtureDensity, "product": LogPool}[combine]
     assert isinstance(face.density, kind)
     alone = [
-        Landmarker(model, views=[view], mirror=False)(PICTURES[1], [BOXES[1]], again=False)[0]
+        Predictor(model, views=[view], flip=False)(PICTURES[1], [BOXES[1]], refine=False)[0]
         for view in views
     ]
     points = torch.from_numpy(face.landmarks).float()
@@ -143,20 +148,20 @@ def test_a_face_of_several_views(model, combine):
 
 
 def test_faces_together_are_faces_apart(model, other):
-    landmarker = Landmarker(model, others=[other], views=(1.0, 0.9), mirror=False)
-    together = landmarker(PICTURES, [[box] for box in BOXES], again=False)
+    predictor = Predictor(model, other, views=(1.0, 0.9), flip=False)
+    together = predictor(PICTURES, [[box] for box in BOXES], refine=False)
     for picture, box, (face,) in zip(PICTURES, BOXES, together, strict=True):
-        (alone,) = landmarker(picture, [box], again=False)
+        (alone,) = predictor(picture, [box], refine=False)
         np.testing.assert_allclose(face.landmarks, alone.landmarks, atol=1e-3)
         assert isinstance(face.density, MixtureDensity)
         assert len(face.density.components) == 4
 
 
 def test_a_single_look_is_what_it_was(model):
-    landmarker = Landmarker(model)
-    (face,) = landmarker(PICTURES[0], [BOXES[0]], again=False)
+    predictor = Predictor(model)
+    (face,) = predictor(PICTURES[0], [BOXES[0]], refine=False)
     assert isinstance(face.density, MappedDensity)
-    (mirrored,) = Landmarker(model, combine="product")(PICTURES[0], [BOXES[0]], again=False)
+    (mirrored,) = Predictor(model, combine="product")(PICTURES[0], [BOXES[0]], refine=False)
     assert isinstance(mirrored.density, LogPool)  # of the crop and its mirror image
 
 
@@ -164,13 +169,13 @@ def test_a_single_look_is_what_it_was(model):
 def test_recalibration_moves_no_point_of_several_looks(combine):
     """What is known of a landmark is mended, not where it is said to be."""
     model, other = model_of(3), model_of(4)
-    looks = {"others": [other], "views": (1.0, 0.9), "combine": combine, "mirror": True}
+    looks = {"views": (1.0, 0.9), "combine": combine, "flip": True}
     faces = []
     for temperature in (1.0, 0.01):
         adjustment = Adjustment(torch.tensor(temperature))
         for one in (model, other):
             one.recalibrations = dict.fromkeys((False, True), Recalibration(adjustment))
-        faces += Landmarker(model, **looks)(PICTURES[0], [BOXES[0]], again=False)
+        faces += Predictor(model, other, **looks)(PICTURES[0], [BOXES[0]], refine=False)
     plain, mended = faces
     np.testing.assert_array_equal(mended.landmarks, plain.landmarks)
     assert np.abs(mended.uncertainty - plain.uncertainty).max() > 0.5
@@ -178,7 +183,7 @@ def test_recalibration_moves_no_point_of_several_looks(combine):
 
 
 def test_heatmaps_of_combined_densities(model):
-    (face,) = Landmarker(model, views=(1.0, 0.8))(PICTURES[0], [BOXES[0]], again=False)
+    (face,) = Predictor(model, views=(1.0, 0.8))(PICTURES[0], [BOXES[0]], refine=False)
     drawn = draw_faces(PICTURES[0], [face], what=["heatmaps"])
     assert (drawn != PICTURES[0]).any()
 
@@ -196,12 +201,12 @@ def test_the_command_combines(checkpoints, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cv2.imwrite("1.png", PICTURES[1][..., ::-1])
     Path("boxes.csv").write_text("file,x0,y0,x1,y1\n1.png," + ",".join(map(str, BOXES[1])) + "\n")
-    flags = ["--boxes", "boxes.csv", "--overlay", "none", "--out", "f.json", "--mirror", "false"]
+    flags = ["--boxes", "boxes.csv", "--overlay", "none", "--out", "f.json", "--flip", "false"]
     more = ["--ensemble", checkpoints[1], "--views", "1", "0.9"]
     assert main(["predict", "--model", checkpoints[0], "1.png", *flags, *more]) == 0
     written = json.loads(Path("f.json").read_text())["images"][0]["faces"][0]
-    landmarker = kdn.load(checkpoints, views=(1.0, 0.9), mirror=False)
-    (face,) = landmarker("1.png", [BOXES[1]])
+    predictor = kdn.load(checkpoints, views=(1.0, 0.9), flip=False)
+    (face,) = predictor("1.png", [BOXES[1]])
     np.testing.assert_allclose(written["landmarks"], face.landmarks, atol=2e-3)
     assert isinstance(face.density, MixtureDensity)
     assert len(face.density.components) == 4
@@ -212,7 +217,7 @@ def test_the_command_combines(checkpoints, tmp_path, monkeypatch):
     [
         (["x.png", "--combine", "sum"], "argument --combine: invalid choice: 'sum'"),
         (["x.png", "--views", "0"], "views must have scales above 0"),
-        (["--data", "synthetic:2:0", "--views", "1", "0.9"], "--views is not for --data"),
+        (["--data", "synthetic:2:0", "--out", "x.parquet", "--views", "-1"], "scales above 0"),
     ],
 )
 def test_bad_arguments(flags, said, checkpoints, capsys):
@@ -224,6 +229,6 @@ def test_models_must_have_one_markup(model, other):
     named = model_of(2)
     named.labels = PointLabels(replace(FACE68, name="other"))
     with pytest.raises(ValueError, match="model must be of one mark-up, got face68, other"):
-        Landmarker(model, others=[named])
+        Predictor(model, named)
     with pytest.raises(ValueError, match="at least one"):
         kdn.load([])

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from kdn.data.markup import FACE68, Markup
     from kdn.density import GaussianDensity, KernelDensity, LaplaceDensity, decode, mixture
     from kdn.grid import Affine, Grid
-    from kdn.predict.estimator import load_values as load_values
     from kdn.predict.predictor import load
+    from kdn.predict.predictor import load_values as load_values
     from kdn.recipe import Recipe
 
 __all__ = [
@@ -34,8 +34,7 @@ _HOMES = {
     "kdn.data.markup": ("FACE68", "Markup"),
     "kdn.density": ("GaussianDensity", "KernelDensity", "LaplaceDensity", "decode", "mixture"),
     "kdn.grid": ("Affine", "Grid"),
-    "kdn.predict.estimator": ("load_values",),
-    "kdn.predict.predictor": ("load",),
+    "kdn.predict.predictor": ("load", "load_values"),
     "kdn.recipe": ("Recipe",),
 }
 """Where each name is defined. It is imported when it is asked for: torch and OpenCV take seconds,

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -158,12 +159,12 @@ class Grid:
         cells = tuple(float(t * s) for t, s in zip(strides, spacing, strict=True))
         return cls((depth, height, width), origin, cells)
 
-    @property
+    @cached_property  # asked hundreds of times a face
     def ndim(self) -> int:
         """Number of dimensions, 1 to 3."""
         return len(self.shape)
 
-    @property
+    @cached_property
     def numel(self) -> int:
         """Number of cells."""
         return math.prod(self.shape)

@@ -133,7 +133,7 @@ class AugmentRecipe:
     """How training pictures are varied (the paper's appendix A, plus a shift).
 
     Args:
-        flip: Probability of mirroring left to right.
+        flip: Probability of flipping left to right.
         rotation: Largest rotation either way, in degrees.
         scale_low: Smallest factor on the side of the crop.
         scale_high: Largest factor on the side of the crop.
@@ -319,21 +319,21 @@ class Recipe:
             ValueError: If a key is not a field of the recipe, or a value is out of range.
         """
         _reject_unknown("recipe", values, _names(cls))
-        parts = {}
-        for name, part in get_type_hints(cls).items():
-            given = values.get(name, {})
-            _reject_unknown(name, given, _names(part))
-            parts[name] = part(**{key: _frozen(value) for key, value in given.items()})
-        return cls(**parts)
+        sections = {}
+        for name, section in get_type_hints(cls).items():
+            fields = values.get(name, {})
+            _reject_unknown(name, fields, _names(section))
+            sections[name] = section(**{key: _frozen(value) for key, value in fields.items()})
+        return cls(**sections)
 
 
 def _names(recipe: Any) -> list[str]:
     return [field.name for field in dataclasses.fields(recipe)]
 
 
-def _plain(part: Any) -> dict[str, Any]:
-    """Return a part of a recipe as a dictionary, with lists for tuples."""
-    values = ((name, getattr(part, name)) for name in _names(part))
+def _plain(section: Any) -> dict[str, Any]:
+    """Return a section of a recipe as a dictionary, with lists for tuples."""
+    values = ((name, getattr(section, name)) for name in _names(section))
     return {name: list(value) if isinstance(value, tuple) else value for name, value in values}
 
 
@@ -347,24 +347,25 @@ def _require(holds: bool, name: str, value: object, expected: str) -> None:
         raise ValueError(f"{name} must be {expected}, got {value!r}")
 
 
-def _require_named(part: Any, where: str) -> None:
-    """Raise if a part names nothing, or its options are not what JSON has; keep them as JSON does.
+def _require_named(section: Any, where: str) -> None:
+    """Raise if a section names nothing or has options that JSON has not; keep them as JSON does.
 
     Lists for tuples, that is, so that a recipe that was stored is equal to this one.
     """
-    _require(isinstance(part.name, str) and part.name != "", f"{where}.name", part.name, "a name")
+    name = section.name
+    _require(isinstance(name, str) and name != "", f"{where}.name", name, "a name")
     try:
-        object.__setattr__(part, "options", dict(json.loads(json.dumps(part.options))))
+        object.__setattr__(section, "options", dict(json.loads(json.dumps(section.options))))
     except (TypeError, ValueError) as error:
         raise ValueError(
-            f"{where}.options must be plain values by name, got {part.options!r}"
+            f"{where}.options must be plain values by name, got {section.options!r}"
         ) from error
 
 
-def _require_choices(part: Any, where: str) -> None:
+def _require_choices(section: Any, where: str) -> None:
     """Raise if a field whose type is `Literal`, or one or None, holds none of its values."""
-    for name, hint in get_type_hints(type(part)).items():
-        value = getattr(part, name)
+    for name, hint in get_type_hints(type(section)).items():
+        value = getattr(section, name)
         optional = NoneType in get_args(hint)
         literal = get_args(hint)[0] if optional else hint
         if get_origin(literal) is Literal and not (optional and value is None):
@@ -372,9 +373,9 @@ def _require_choices(part: Any, where: str) -> None:
             _require(value in get_args(literal), f"{where}.{name}", value, f"one of {choices}")
 
 
-def _reject_unknown(where: str, given: Any, known: Sequence[str]) -> None:
-    if not isinstance(given, Mapping):
-        raise ValueError(f"{where} must be a mapping, got {given!r}")
-    unknown = sorted(str(name) for name in given if name not in known)
+def _reject_unknown(where: str, values: Any, known: Sequence[str]) -> None:
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{where} must be a mapping, got {values!r}")
+    unknown = sorted(str(name) for name in values if name not in known)
     if unknown:
         raise ValueError(f"{where} has no field {', '.join(unknown)}; it has {', '.join(known)}")

@@ -52,7 +52,7 @@ def calibrate(
     parts = list(PARTS if fit is None else fit)
     if parts == ["none"]:
         parts = []
-    wrong = [part for part in parts if part not in PARTS]
+    wrong = [name for name in parts if name not in PARTS]
     if wrong:
         raise ValueError(f"fit must be some of {', '.join(PARTS)}, or none alone, got {wrong[0]!r}")
     loaded, metadata = load_model(model, trust=trust or ())

@@ -141,4 +141,6 @@ def _value(argument: _Argument, values: Mapping[str, Any]) -> Any:
     if has_fields:
         return build(**{entry.name: _value(entry, values) for entry in _of_signature(build)})
     value = values[argument.key]
-    return tuple(value) if get_origin(argument.kind) is tuple else value
+    kinds = (argument.kind, *get_args(argument.kind))
+    several = any(get_origin(kind) is tuple for kind in kinds)
+    return tuple(value) if several and value is not None else value

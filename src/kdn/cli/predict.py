@@ -1,10 +1,10 @@
-"""`kdn predict`."""
+"""`kdn predict`: pictures and videos, or labelled data."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,113 +14,138 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from kdn.cli.labelled import Labelled
-from kdn.cli.listing import Listing
-from kdn.cli.valued import Valued
+from kdn.data import attribute_columns
 from kdn.data.images import PICTURE_SUFFIXES
 from kdn.data.numbers import length_of, probability_of
-from kdn.models.checkpoint import load_model
-from kdn.models.model import Model
 from kdn.predict.annotate import Drawing, annotate
 from kdn.predict.boxes import match_boxes, read_boxes
+from kdn.predict.columns import maps_of_samples, predict_chunks
 from kdn.predict.detect import detector_for
-from kdn.predict.estimator import Estimator
-from kdn.predict.face import Face
 from kdn.predict.inputs import Input, expand_inputs
-from kdn.predict.outputs import Output, OutputNames, Summary, open_output
+from kdn.predict.outputs import Listing, Output, OutputNames, Summary, open_output
 from kdn.predict.overlay import draw_faces
-from kdn.predict.predictor import Landmarker, landmarker_of
+from kdn.predict.predictor import Predictor, load
+from kdn.predictions import (
+    Predictions,
+    PredictionsWriter,
+    maps_path,
+    require_kind,
+    write_maps,
+)
 from kdn.recipe import Decoder
 
-__all__ = ["Looking", "predict", "predict_data"]
+__all__ = ["Doubt", "Models", "predict", "predict_data"]
 
 _OVERLAYS = "kdn-overlays"
 
 
 @dataclass(frozen=True)
-class Looking:
-    """Which models look at what, and in how many ways.
+class Models:
+    """Which models look at each object, and how.
 
     Args:
         model: The model that comes with the package, or a checkpoint of kdn train.
-        device: Where the network runs, as torch names it; auto takes a GPU if there is one.
-        batch: Pictures, and crops, at a time.
-        mirror: Average with the mirrored crop, for twice the time; by default pictures are, and
+        ensemble: More models, whose densities are combined with that of --model.
+        views: Look at each object in several crops, of these sizes as shares of the usual one, such
+            as 0.9 1 1.1.
+        combine: How the densities of several models, views and flipped crops become one.
+        flip: Average with the flipped crop, for twice the time; by default pictures are, and
             labelled data are not.
         calibrated: Recalibrate densities and levels as kdn calibrate found, if it wrote the model.
+        trust: Packages whose code a checkpoint may run, by their names.
+        device: Where the network runs, as torch names it; auto takes a GPU if there is one.
+        batch: Pictures, and crops, at a time.
     """
 
     model: str = "face68"
+    ensemble: tuple[str, ...] = ()
+    views: tuple[float, ...] = (1.0,)
+    combine: Literal["mixture", "product"] = "mixture"
+    flip: bool | None = None
+    calibrated: bool = True
+    trust: tuple[str, ...] = ()
     device: str = "auto"
     batch: int = 16
-    mirror: bool | None = None
-    calibrated: bool = True
 
     def __post_init__(self) -> None:
         if self.batch < 1:
             raise ValueError(f"batch must be at least 1, got {self.batch}")
 
-    def loaded(self) -> Estimator | Landmarker:
-        """Return the model by itself."""
-        model, facts = load_model(self.model)
-        if model.labels.kind == "scalars":
-            return Estimator(model.to(_device(self.device)), facts)
-        return self.landmarker([(model, facts)])
-
-    def landmarker(self, models: Sequence[tuple[Model, Any]], **how: Any) -> Landmarker:
-        """Return what looks with some models; `how` is as for `kdn.load`."""
-        return landmarker_of(
-            models,
+    def load(self) -> Predictor:
+        """Return the predictor."""
+        return load(
+            [self.model, *self.ensemble],
             device=str(_device(self.device)),
-            mirror=self.mirror,
-            views=how.get("views") or (1.0,),
-            combine=how.get("combine", "mixture"),
+            flip=self.flip,
+            views=self.views,
+            combine=self.combine,
             calibrated=self.calibrated,
+            trust=self.trust,
         )
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """When a prediction is given up.
+
+    Args:
+        abstain: Report predictions as unknown that are off by more than --tau with a greater
+            probability than this, 0 to 1, by their own density.
+        tau: What is too large an error for --abstain: pixels or the unit of scalars, or a share
+            such as 5% of the face or of the axis of scalars.
+    """
+
+    abstain: str | None = None
+    tau: str = "5%"
+
+    def __post_init__(self) -> None:
+        length_of(self.tau, 1.0, name="tau")  # raises before anything is done
+
+    @property
+    def limit(self) -> float | None:
+        """The largest probability of such an error; None where none is given up."""
+        return None if self.abstain is None else probability_of(self.abstain, name="abstain")
+
+    def judge(self) -> Callable[[Any], Any] | None:
+        """Return what gives predictions up, None if none are to be."""
+        limit = self.limit
+        return None if limit is None else lambda face: face.abstaining(limit, self.tau)
 
 
 def predict(
     inputs: tuple[str, ...] = (),
     *,
-    looking: Looking,
-    ensemble: list[str] | None = None,
-    views: list[float] | None = None,
-    combine: Literal["mixture", "product"] = "mixture",
-    out: list[str] | None = None,
+    models: Models,
+    doubt: Doubt,
+    out: tuple[str, ...] = (),
     overlay: str = _OVERLAYS,
     draw: list[str] | None = None,
     level: float = 0.9,
     uncertain: str | None = None,
-    abstain: str | None = None,
-    tau: str = "5%",
     boxes: Path | None = None,
     detector: str = "auto",
+    smooth: bool = False,
     overwrite: bool = False,
 ) -> int:
-    """Find landmarks, or scalars such as an age, with their densities in pictures and films.
+    """Find landmarks, or scalars such as an age, with their densities in pictures and videos.
 
     Args:
         inputs: Pictures, videos, folders, quoted patterns, a camera's number, or - for a list of
             files on standard input.
-        looking: Which models look at what.
-        ensemble: More models, whose densities are combined with that of --model.
-        views: Look at each face in several crops, of these sizes as shares of the usual one, such
-            as 0.9 1 1.1.
-        combine: How the densities of several models, views and mirrored crops become one.
+        models: Which models look at each object.
+        doubt: When a prediction is given up.
         out: Files to write: .json, .jsonl, .csv, .parquet, a folder for .pts files, or - for JSON
             Lines on standard output. A table is printed where there is none.
-        overlay: Folder for pictures and videos with the landmarks drawn in; none for none.
-        draw: What is drawn: points, ellipses, contours, boxes, heatmaps (points and ellipses by
-            default).
+        overlay: Folder for pictures and videos with the predictions drawn in; none for none.
+        draw: What is drawn: points, ellipses, contours, boxes, heatmaps, boundary (points and
+            ellipses by default).
         level: Share of the mass that the drawn ellipses hold.
         uncertain: Draw only landmarks that are less sure than this: pixels, or a share such as 3%
             of the face.
-        abstain: Report landmarks as unknown that are off by more than --tau with a greater
-            probability than this, 0 to 1, by their own density.
-        tau: What is too large an error for --abstain, pixels or a share such as 5% of the face.
         boxes: A CSV or JSON file with face boxes; other pictures go to the detector.
         detector: haar, yunet:FILE, or none for pictures that are one face (or whatever the model
             is for) each; auto is haar for faces, and nothing for whole pictures.
+        smooth: Smooth the landmarks of videos over earlier and later frames.
         overwrite: Replace .pts files and overlays of an earlier run.
     """
     if not inputs:
@@ -128,65 +153,44 @@ def predict(
             "nothing to look at: name pictures or videos, or --data; pictures come before --out "
             "and --draw, which take all that follows them"
         )
-    judge = _judge(abstain, tau)
-    found = looking.loaded()
-    if isinstance(found, Estimator):
-        landmarks = {"--abstain": judge, "--ensemble": ensemble, "--views": views, "--draw": draw}
-        landmarks |= {"--mirror": looking.mirror, "--uncertain": uncertain}
-        landmarks |= {"--combine": combine != "mixture"}
-        for flag, value in landmarks.items():
-            if value:
-                raise ValueError(f"{flag} is for landmarks, but {looking.model} gives values")
-        valued = Valued(looking.model, found, "default", max(looking.batch, 64), out or [])
-        return valued.pictures(list(inputs), boxes, detector)
-    for target in out or []:
+    if uncertain is not None:
+        length_of(uncertain, 1.0, name="uncertain")  # raises before anything is done
+    judge, predictor = doubt.judge(), models.load()
+    for target in out:
         _refuse_pictures(target)
-    models = [(found.model, found.facts), *(load_model(name) for name in ensemble or [])]
-    landmarker = looking.landmarker(models, views=views, combine=combine)
-    if boxes is not None and landmarker.whole:
+    if boxes is not None and predictor.whole:
         raise ValueError("--boxes: this model looks at whole pictures (data.crop: picture)")
     listed = expand_inputs(inputs, stdin=sys.stdin)
-    names = [entry.name for entry in listed if entry.kind != "missing"]
-    summary = Summary(abstaining=abstain is not None)
-    pictures = [entry.name for entry in listed if entry.kind == "image"]
-    given, unused = _given_boxes(boxes, pictures, summary)
+    summary = Summary(abstaining=judge is not None)
+    known, unused = _known_boxes(boxes, listed, summary)
     drawing = None
     if overlay != "none":
-        if uncertain is not None:
-            length_of(uncertain, 1.0, name="uncertain")  # raises before anything is done
         options: dict[str, Any] = {"level": level, "uncertain": uncertain}
         options["what"] = tuple(draw or ("points", "ellipses"))
         drawing = _drawing(overlay, listed, overwrite or overlay == _OVERLAYS, options)
-    with ExitStack() as stack:
-        outputs: list[Output] = [summary]
-        for target in out or []:
-            outputs.append(
-                stack.enter_context(
-                    open_output(
-                        target,
-                        model=looking.model,
-                        markup=landmarker.markup,
-                        inputs=names,
-                        keep=[str(boxes)] if boxes else [],
-                        overwrite=overwrite,
-                        abstaining=abstain is not None,
-                    )
-                )
-            )
-        if not out:
-            outputs.append(Listing())
-        with tqdm(total=len(listed), unit="file", disable=None) as bar:
-            annotate(
-                landmarker,
-                listed,
-                outputs,
-                detector=detector_for(detector, landmarker.framing.crop),
-                boxes=given,
-                drawing=drawing,
-                batch=looking.batch,
-                judge=judge,
-                done=bar.update,
-            )
+    about: dict[str, Any] = {
+        "model": models.model,
+        "labels": predictor.labels,
+        "inputs": [entry.name for entry in listed if entry.kind != "missing"],
+        "keep": [str(boxes)] if boxes else [],
+        "overwrite": overwrite,
+        "abstaining": judge is not None,
+    }
+    with ExitStack() as stack, tqdm(total=len(listed), unit="file", disable=None) as bar:
+        files = [stack.enter_context(open_output(target, **about)) for target in out]
+        outputs: list[Output] = [summary, *(files or [Listing()])]
+        annotate(
+            predictor,
+            listed,
+            outputs,
+            detector=detector_for(detector, predictor.framing.crop),
+            boxes=known,
+            drawing=drawing,
+            batch=models.batch,
+            smooth=smooth,
+            judge=judge,
+            done=bar.update,
+        )
     summary.print()
     for name in unused:
         print(f"boxes of no picture: {name}", file=sys.stderr)
@@ -196,8 +200,9 @@ def predict(
 def predict_data(
     *,
     data: list[str],
-    out: tuple[str, ...] = (),
-    looking: Looking,
+    out: list[Path],
+    models: Models,
+    doubt: Doubt,
     decoder: Decoder = "default",
     maps: int = 0,
 ) -> int:
@@ -206,28 +211,79 @@ def predict_data(
     Args:
         data: Labelled data: folders of pictures with .pts files, wflw:LIST, coco:FILE.json,
             utkface:FOLDER, table:FILE.csv, synthetic:COUNT:SEED and so on.
-        out: File to write: .parquet, for scalars also .csv or .json.
-        looking: Which models look at what.
+        out: Files to write: .parquet, for scalars also .csv or .json.
+        models: Which models look at each object.
+        doubt: When a prediction is given up.
         decoder: Which point of a density is the prediction; median is for scalars.
         maps: Write the heatmaps of this many samples beside the file, for figures.
     """
-    found = looking.loaded()
-    if isinstance(found, Estimator):
-        if maps or looking.mirror:
-            flag = "--maps" if maps else "--mirror"
-            raise ValueError(f"{flag} is for landmarks, but {looking.model} gives values")
-        return Valued(looking.model, found, decoder, max(looking.batch, 64), out).labelled(data)
-    if looking.mirror is None:
-        found = replace(looking, mirror=False).landmarker([(found.model, found.facts)])
-    return Labelled(data, decoder, looking.batch, maps).predict(found, looking.model, out)
+    predictor = replace(models, flip=bool(models.flip)).load()
+    for path in out:
+        if require_kind(path) != ".parquet" and predictor.labels.event:
+            raise ValueError(f"out must name .parquet files for landmarks, got {path}")
+    problems: list[str] = []
+    samples = predictor.labels.read(data, problems)
+    if not len(samples):
+        raise ValueError("\n".join(["no labelled sample can be used", *problems[:10]]))
+    columns, rows = _attributes(samples.from_files(), predictor.labels.names)
+    count = 0
+    with ExitStack() as stack, tqdm(total=len(samples), unit="sample", disable=None) as bar:
+        files = [PredictionsWriter(path, attributes=columns) for path in out]
+        writers = [stack.enter_context(file) for file in files]
+        for chunk in predict_chunks(
+            predictor,
+            samples,
+            decoder=decoder,
+            batch=models.batch,
+            abstain=doubt.limit,
+            tau=doubt.tau,
+            problems=problems,
+            progress=bar.update,
+            metadata={"checkpoint": models.model, "epoch": predictor.metadata.get("epoch")},
+        ):
+            count += len(chunk)
+            for writer in writers:
+                writer.write(_with_attributes(chunk, columns, rows))
+    for path in out:
+        print(f"{count} {'faces' if predictor.labels.event else 'samples'}: {path}")
+    drawn = maps_of_samples(predictor, samples[:maps], problems=[]) if maps else None
+    if drawn is not None:
+        write_maps(maps_path(out[0]), drawn)
+        print(f"heatmaps of {len(drawn.ids)}: {maps_path(out[0])}")
+    for problem in problems:
+        print(f"left out: {problem}", file=sys.stderr)
+    return 1 if problems else 0
 
 
-def _given_boxes(
-    path: Path | None, names: list[str], summary: Summary
+def _attributes(
+    samples: Iterator[Any], labels: tuple[str, ...]
+) -> tuple[dict[str, list[Any]], dict[str, int]]:
+    """Return the attributes of samples that are no labels, and each sample's row in them."""
+    known = list(samples)
+    rows = {sample.id: row for row, sample in enumerate(known)}
+    columns = attribute_columns(known, [sample.id for sample in known])
+    return {name: column for name, column in columns.items() if name not in labels}, rows
+
+
+def _with_attributes(
+    chunk: Predictions, columns: Mapping[str, list[Any]], rows: Mapping[str, int]
+) -> Predictions:
+    """Return predictions with the attributes of their samples."""
+    own = [rows.get(name) for name in chunk.id]
+    chosen = {
+        name: [None if row is None else column[row] for row in own]
+        for name, column in columns.items()
+    }
+    return replace(chunk, attributes=chosen)
+
+
+def _known_boxes(
+    path: Path | None, listed: list[Input], summary: Summary
 ) -> tuple[dict[str, Any], list[str]]:
     """Return the boxes of each picture, and names in the file that are none's."""
     if path is None:
         return {}, []
+    names = [entry.name for entry in listed if entry.kind == "image"]
     problems: list[str] = []
     matched, unused = match_boxes(read_boxes(path, problems=problems), names)
     for problem in problems:
@@ -251,15 +307,6 @@ def _drawing(folder: str, listed: list[Input], overwrite: bool, options: dict[st
         OutputNames(folder, videos, suffix=".mp4", overwrite=overwrite),
         options,
     )
-
-
-def _judge(abstain: str | None, tau: str) -> Callable[[Face], Face] | None:
-    """Return what gives landmarks up, None if none are to be."""
-    length_of(tau, 1.0, name="tau")  # raises before anything is done
-    if abstain is None:
-        return None
-    limit = probability_of(abstain, name="abstain")
-    return lambda face: face.abstaining(limit, tau)
 
 
 def _refuse_pictures(target: str) -> None:

@@ -60,10 +60,10 @@ def picture_names(samples: Sequence[Sample]) -> tuple[str, ...]:
     return tuple(sample.picture or sample.id for sample in samples)
 
 
-def join_samples(parts: Sequence[Sequence[Sample]]) -> Selection:
+def join_samples(sources: Sequence[Sequence[Sample]]) -> Selection:
     """Return the samples of several sequences, one after the other."""
-    items = [(part, index) for part in parts for index in range(len(part))]
-    return Selection(items, [name for part in parts for name in picture_names(part)])
+    items = [(samples, index) for samples in sources for index in range(len(samples))]
+    return Selection(items, [name for samples in sources for name in picture_names(samples)])
 
 
 def split_by_picture(
@@ -94,11 +94,11 @@ def split_by_picture(
         raise ValueError(f"fraction {fraction} of {len(pictures)} pictures leaves none to train on")
     order = np.random.default_rng(seed).permutation(len(pictures))
     chosen = {pictures[i] for i in order[:held_out]}
-    parts = [
+    sides = [
         [index for index, name in enumerate(names) if (name in chosen) == wanted]
         for wanted in (False, True)
     ]
     train, valid = (
-        Selection([(samples, i) for i in part], [names[i] for i in part]) for part in parts
+        Selection([(samples, i) for i in side], [names[i] for i in side]) for side in sides
     )
     return train, valid

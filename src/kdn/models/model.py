@@ -95,6 +95,8 @@ class Model(nn.Module):
         Raises:
             ValueError: As `density`.
         """
+        if self.labels.axis is not None:  # on a line small masses are asked for
+            outputs, flipped = outputs.double(), None if flipped is None else flipped.double()
         density = self.head.density(outputs)
         if flipped is None:
             return density

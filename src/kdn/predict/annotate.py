@@ -1,4 +1,4 @@
-"""Pictures and videos named on the command line, face by face into outputs and overlays."""
+"""Pictures and videos named on the command line, object by object into outputs and overlays."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ import numpy as np
 from jaxtyping import UInt8
 
 from kdn.data.images import as_rgb, write_image
+from kdn.data.sample import Box
 from kdn.predict.boxes import outside_picture
 from kdn.predict.detect import Detector
-from kdn.predict.face import Box, Face
 from kdn.predict.inputs import Input
-from kdn.predict.outputs import ImageFaces, Output
+from kdn.predict.outputs import Output, PictureObjects
 from kdn.predict.outputs.names import OutputNames
 from kdn.predict.overlay import draw_faces
-from kdn.predict.predictor import Landmarker
-from kdn.predict.track import FaceTracker, VideoWriter, read_frames
+from kdn.predict.predictor import Predictor, load
+from kdn.predict.results import Prediction
+from kdn.predict.track import FaceTracker, VideoWriter, read_frames, smooth_tracks, without_maps
 
 __all__ = ["Drawing", "annotate"]
 
@@ -44,7 +45,7 @@ class Drawing:
 
 
 def annotate(
-    model: Landmarker,
+    model: Predictor,
     inputs: Sequence[Input],
     outputs: Sequence[Output],
     *,
@@ -52,28 +53,30 @@ def annotate(
     boxes: Mapping[str, Sequence[Box]] | None = None,
     drawing: Drawing | None = None,
     batch: int = 16,
-    again: bool | None = None,
-    judge: Callable[[Face], Face] | None = None,
+    refine: bool | None = None,
+    smooth: bool = False,
+    judge: Callable[[Any], Any] | None = None,
     done: Callable[[int], object] | None = None,
 ) -> None:
-    """Find faces in pictures and videos, and give each picture's to all outputs as it is done.
+    """Predict pictures and videos, and give each picture's objects to all outputs as it is done.
 
-    A picture that fails is told to the outputs, and the rest goes on.
+    Of a picture that fails the outputs get the reason, and the rest goes on.
 
     Args:
-        model: What finds the landmarks.
+        model: What predicts.
         inputs: What is looked at, in this order.
-        outputs: Where the faces go.
+        outputs: Where the objects go.
         detector: Finds boxes where none are given.
         boxes: By name of the picture; a picture that is not in it is given to the detector.
         drawing: How and where overlays are made; None for none.
         batch: Pictures that are read, and crops that go through the network, at a time.
-        again: Crop again by the landmarks' box, as for `Landmarker`.
-        judge: What each face is put through before it is given out, such as `Face.abstaining`.
+        refine: Crop again by the landmarks' box, as for `Predictor`.
+        smooth: Fuse landmarks of videos over earlier and later frames, not over earlier ones alone;
+            for that a video is read twice.
+        judge: What each object is put through before it is given out, such as `Face.abstaining`.
         done: Called with the number of inputs done.
     """
-    work = _Work(model, outputs, detector, boxes or {}, drawing, batch, again, judge)
-    told = done or (lambda count: None)
+    work = _Work(model, outputs, detector, boxes or {}, drawing, batch, refine, smooth, judge)
     for group in _groups(inputs, batch):
         if group[0].kind == "image":
             work.pictures([entry.name for entry in group])
@@ -82,7 +85,8 @@ def annotate(
                 work.fail(entry.name, entry.reason)
         else:
             work.video(group[0])
-        told(len(group))
+        if done is not None:
+            done(len(group))
 
 
 def _groups(inputs: Iterable[Input], size: int) -> Iterator[list[Input]]:
@@ -105,121 +109,117 @@ def _groups(inputs: Iterable[Input], size: int) -> Iterator[list[Input]]:
 class _Work:
     """What all inputs share; see `annotate`."""
 
-    model: Landmarker
+    model: Predictor
     outputs: Sequence[Output]
     detector: Detector
     boxes: Mapping[str, Sequence[Box]]
     drawing: Drawing | None
     batch: int
-    again: bool | None
-    judge: Callable[[Face], Face] | None
-
-    def judged(self, faces: Sequence[Face]) -> list[Face]:
-        """Return faces as they are given out."""
-        return list(faces) if self.judge is None else [self.judge(face) for face in faces]
+    refine: bool | None
+    smooth: bool
+    judge: Callable[[Any], Any] | None
 
     def fail(self, file: str, reason: str) -> None:
         """Tell the outputs why a file was not done."""
         for output in self.outputs:
             output.fail(file, reason)
 
+    def add(self, file: str, picture: Picture, faces: Sequence[Any], **frame: Any) -> list[Any]:
+        """Give the objects of a picture or frame to the outputs, and return them as judged."""
+        judged = list(faces) if self.judge is None else [self.judge(face) for face in faces]
+        height, width = picture.shape[:2]
+        entry = PictureObjects(file=file, width=width, height=height, faces=judged, **frame)
+        for output in self.outputs:
+            output.add(entry)
+        return judged
+
     def pictures(self, files: Sequence[str]) -> None:
-        """Do some pictures together: their faces share the passes through the network."""
+        """Do some pictures together: their objects share the passes through the network."""
         read: dict[str, Picture] = {}
-        asked: dict[str, list[Box] | None] = {}
+        boxes: dict[str, list[Box] | None] = {}
         for file in files:
             try:
                 picture = as_rgb(file)
-                asked[file] = self._boxes(file, picture)
+                boxes[file] = self._boxes(file, picture)
                 read[file] = picture
             except (MemoryError, OSError, ValueError) as error:
                 self.fail(file, str(error) or type(error).__name__)
-        named = list(read)
-        found = self.model(
-            [read[file] for file in named],
-            [asked[file] for file in named],
-            again=self.again,
-            batch=self.batch,
-        )
-        for file, faces in zip(named, found, strict=True):
-            self._picture(file, read[file], self.judged(faces))
+        names = list(read)
+        asked = [boxes[file] for file in names]
+        objects = self.model(list(read.values()), asked, refine=self.refine, batch=self.batch)
+        for file, faces in zip(names, objects, strict=True):
+            judged = self.add(file, read[file], faces)
+            if self.drawing is None:
+                continue
+            try:
+                drawn = draw_faces(read[file], judged, **self.drawing.options)
+                write_image(self.drawing.names.path(file), drawn)
+            except (OSError, ValueError) as error:
+                self.fail(file, f"its overlay cannot be written ({error})")
 
     def _boxes(self, file: str, picture: Picture) -> list[Box] | None:
         """Return the boxes of a picture, given or the detector's; None where it is one object."""
         if self.model.whole:
             return None
         if file not in self.boxes:
-            return [found.bbox for found in self.detector(picture)]
+            return [detection.bbox for detection in self.detector(picture)]
         height, width = picture.shape[:2]
         for box in self.boxes[file]:
             if outside_picture(box, width=width, height=height):
                 raise ValueError(f"box {box} lies outside the picture of {width} × {height} pixels")
         return list(self.boxes[file])
 
-    def _picture(self, file: str, picture: Picture, faces: list[Face]) -> None:
-        height, width = picture.shape[:2]
-        found = ImageFaces(file=file, width=width, height=height, faces=faces)
-        for output in self.outputs:
-            output.add(found)
-        if self.drawing is None:
-            return
-        try:
-            write_image(
-                self.drawing.names.path(file), draw_faces(picture, faces, **self.drawing.options)
-            )
-        except (OSError, ValueError) as error:
-            self.fail(file, f"its overlay cannot be written ({error})")
-
     def video(self, entry: Input) -> None:
         """Do a video or a camera frame by frame, following faces from one to the next."""
         source: str | int = entry.name if entry.camera is None else entry.camera
         problems: list[str] = []
-        tracker = FaceTracker(self._called, self.detector)
         try:
             with ExitStack() as stack:
                 film = None if self.drawing is None else _Film(self.drawing, entry.name, stack)
-                for number, (time, picture) in enumerate(read_frames(source, problems=problems)):
-                    found = self._seen(tracker, picture, time)
-                    faces = self.judged([face for _, face in found])
-                    tracks = tuple(track for track, _ in found)
-                    self._frame(entry.name, number, time, picture, faces, tracks)
+                frames = enumerate(self._frames(source, problems))
+                for number, (time, picture, tracks, faces) in frames:
+                    about = {"frame": number, "time": time, "tracks": tuple(tracks)}
+                    judged = self.add(entry.name, picture, faces, **about)
                     if film is not None:
-                        film.add(time, picture, faces)
+                        film.add(time, picture, judged)
         except (OSError, RuntimeError, ValueError) as error:
             problems.append(str(error))
         for problem in problems:
             self.fail(entry.name, problem)
 
-    def _seen(self, tracker: FaceTracker, picture: Picture, time: float) -> list[tuple[int, Face]]:
-        """Return the faces of a frame with their tracks; a whole picture is not followed."""
-        if self.model.whole:
-            return list(enumerate(self.model(picture, batch=self.batch)))
-        return [(found.track, found.face) for found in tracker.update(picture, time=time)]
-
-    def _called(self, image: Picture, boxes: Sequence[Box]) -> list[Face]:
-        return self.model(image, boxes, again=False, batch=self.batch)
-
-    def _frame(
-        self,
-        file: str,
-        number: int,
-        time: float,
-        picture: Picture,
-        faces: Sequence[Face],
-        tracks: tuple[int, ...],
-    ) -> None:
-        height, width = picture.shape[:2]
-        found = ImageFaces(
-            file=file,
-            width=width,
-            height=height,
-            faces=faces,
-            frame=number,
-            time=time,
-            tracks=tracks,
+    def _frames(
+        self, source: str | int, problems: list[str]
+    ) -> Iterator[tuple[float, Picture, list[int], list[Any]]]:
+        """Yield each frame with its time, and the tracks and the objects in it."""
+        if self.model.framing.crop != "face":  # what is no face is not followed
+            for time, picture in read_frames(source, problems=problems):
+                boxes = self._boxes("", picture)
+                objects = self.model(picture, boxes, batch=self.batch)
+                yield time, picture, list(range(len(objects))), objects
+            return
+        follows = self.model if self.model.labels.event else load("face68")
+        tracker = FaceTracker(
+            lambda image, boxes: follows(image, boxes, refine=False, batch=self.batch),
+            self.detector,
         )
-        for output in self.outputs:
-            output.add(found)
+        frames = read_frames(source, problems=problems)
+        if self.smooth:
+            if isinstance(source, int):
+                raise ValueError("smooth needs a video that is there to its end, got a camera")
+            times, tracked = [], []
+            for time, picture in frames:
+                times.append(time)
+                tracked.append(without_maps(tracker.update(picture, time=time)))
+            smoothed = smooth_tracks(times, tracked)
+            steps = zip(read_frames(source, problems=[]), smoothed, strict=False)
+        else:
+            steps = ((frame, tracker.update(frame[1], time=frame[0])) for frame in frames)
+        for (time, picture), faces in steps:
+            tracks, objects = [face.track for face in faces], [face.face for face in faces]
+            if follows is not self.model:  # the box of the landmarks says where to look
+                boxes = [face.bbox for face in objects]
+                objects = self.model(picture, boxes, batch=self.batch)
+            yield time, picture, tracks, objects
 
 
 class _Film:
@@ -238,7 +238,7 @@ class _Film:
         self.first: tuple[float, Picture] | None = None
         self.writer: VideoWriter | None = None
 
-    def add(self, time: float, picture: Picture, faces: Sequence[Face]) -> None:
+    def add(self, time: float, picture: Picture, faces: Sequence[Prediction]) -> None:
         """Draw a frame and write it, or keep it if it is the first."""
         drawn = draw_faces(picture, faces, **self.drawing.options)
         if self.writer is None:

@@ -1,61 +1,65 @@
-"""From a model and samples to predictions that can be written: everything in image pixels."""
+"""From a predictor and samples to the columns of predictions, chunk by chunk."""
 
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float64
 from torch import Tensor
-from torch.utils.data import default_collate
 
-from kdn.data import CropDataset, Sample, read_batches
-from kdn.data.markup import facts_of_markup
-from kdn.density import GaussianDensity, KernelDensity, MappedDensity
-from kdn.grid import Affine, Grid
-from kdn.models.heads import Head
-from kdn.models.model import Model
+from kdn.data import CropDataset, Labels, Sample
+from kdn.data.numbers import length_of
+from kdn.density import Density, KernelDensity
+from kdn.models.heads import rounded_log_prob
 from kdn.models.recalibration import Recalibration
-from kdn.predictions import AREA_LEVELS, Maps, Predictions, decoders_of
+from kdn.predict.ensemble import Look, View, crops_of, maps_of
+from kdn.predict.predictor import Predictor
+from kdn.predictions import AREA_LEVELS, QUANTILES, Maps, Predictions, decoders_of
 
-__all__ = ["RADII", "predict"]
+__all__ = ["RADII", "density_columns", "maps_of_samples", "predict", "predict_chunks"]
 
 RADII = (2.0, 5.0, 7.0, 10.0)
-"""Distances of the column `mass_within`, in percent of `√(w·h)` of the face's box."""
-
-_DECODERS = decoders_of("points")
+"""Distances of the column `mass_within`, in percent of `√(w·h)` of the box, or of the axis."""
 
 
-def predict(
-    model: Model,
+def predict(predictor: Predictor, samples: Sequence[Sample], **how: Any) -> Predictions:
+    """Return the predictions of labelled samples, all in one; `how` is as for `predict_chunks`."""
+    return Predictions.concatenate([*predict_chunks(predictor, samples, **how)])
+
+
+def predict_chunks(
+    predictor: Predictor,
     samples: Sequence[Sample],
     *,
     decoder: str = "default",
     batch: int = 16,
-    maps: int = 0,
-    mirror: bool = False,
+    abstain: float | None = None,
+    tau: float | str = "5%",
     radii: Sequence[float] = RADII,
     problems: list[str] | None = None,
     progress: Callable[[int], object] | None = None,
     metadata: dict[str, Any] | None = None,
-) -> tuple[Predictions, Maps | None]:
-    """Return the predictions of a model for samples, and heatmaps of the first few.
+) -> Iterator[Predictions]:
+    """Yield the predictions of labelled samples, `batch` at a time.
 
-    Every density is evaluated in crop pixels and moved to image pixels by its crop's affine map:
-    points, covariances, log_prob and entropy alike.
+    Points, covariances, log_prob and entropy are in image pixels, scalars in their unit.
 
     Args:
-        model: In evaluation mode.
-        samples: What is predicted, cropped by their boxes.
-        decoder: Which of the decoders is the prediction; `default` takes the head's own. The
+        predictor: Of landmarks or scalars.
+        samples: What is predicted, cropped by their boxes; those without a label get a prediction
+            and no scores.
+        decoder: Which point of the density is the prediction; `default` takes the head's own. The
             others are kept beside it.
         batch: Samples per pass through the network.
-        mirror: Average each density with that of the mirrored crop.
-        radii: For the column `mass_within`; none for no such column.
-        maps: Samples from the start whose heatmaps are returned, if the head has maps.
+        abstain: Give up predictions whose error probability exceeds this; None for none.
+        tau: The error that is too large for that, as for `Prediction.error_probability`.
+        radii: Of the column `mass_within`, in percent of `√(w·h)` of the box, or of the axis of
+            scalars; none for no such column.
         problems: Where to put one line about each sample that cannot be read, which is then left
             out; None to let it raise.
         progress: Called with the number of samples done after each batch.
@@ -64,168 +68,233 @@ def predict(
     Raises:
         ValueError: If no sample is left, or there is no such decoder.
     """
+    model, names = predictor.model, decoders_of(predictor.labels.kind)
     chosen = model.head.decoder if decoder == "default" else decoder
-    if chosen not in _DECODERS:
-        raise ValueError(
-            f"decoder must be default or one of {', '.join(_DECODERS)}, got {decoder!r}"
-        )
-    dataset = CropDataset(
-        samples, labels=model.labels, data=model.recipe.data, augment=None, seed=0
-    )
-    rows: list[dict[str, np.ndarray]] = []
-    names: list[tuple[str, str, tuple[float, ...]]] = []
-    drawn: list[dict[str, np.ndarray]] = []
-    grid: Grid | None = None
-    for chunk, items in read_batches(dataset, batch, problems):
-        inputs = default_collate(items)
+    if chosen not in names:
+        raise ValueError(f"decoder must be default or one of {', '.join(names)}, got {decoder!r}")
+    facts = {**_metadata(predictor, chosen, radii), **(metadata or {})}
+    if abstain is not None:
+        facts |= {"abstain": abstain, "tau": tau}
+    done = 0
+    for chunk, pictures in _read(predictor, samples, batch, problems):
+        look = predictor.looks(pictures, [sample.bbox for sample in chunk])
         with torch.no_grad():
-            crops = inputs["image"].to(model.mean.device)
-            found = model.density(crops, flip=mirror, adjusted=False)
-            density = model.recalibration(mirror).adjusted(found)
-            rows.append(
-                {
-                    **_points(found, inputs, model.head),
-                    **_columns(density, inputs, model.recalibration(mirror)),
-                }
-            )
-            if radii:
-                rows[-1]["mass_within"] = _masses(density, rows[-1], chosen, chunk, radii)
-            if isinstance(density, KernelDensity) and sum(map(_length, drawn)) < maps:
-                grid = density.grid.refine(_finer(density.grid))
-                drawn.append(_maps(density, inputs, maps - sum(map(_length, drawn))))
-        names += [(s.id, str(s.image) if isinstance(s.image, Path) else "", s.bbox) for s in chunk]
+            columns: dict[str, Any] = _columns(predictor, look, chunk, chosen, facts["radii"])
+            if abstain is not None:
+                columns |= _abstention(predictor, look, columns, abstain, tau)
+        usual = maps_of(model, pictures, [sample.bbox for sample in chunk], View())
+        done += len(chunk)
+        yield Predictions(
+            id=tuple(sample.id for sample in chunk),
+            path=tuple(str(s.image) if isinstance(s.image, Path) else "" for s in chunk),
+            bbox=np.array([sample.bbox for sample in chunk], np.float64),
+            crop_to_image=usual.matrix.cpu().numpy(),
+            metadata=facts,
+            **columns,
+        )
         if progress is not None:
-            progress(len(items))
-    if not rows:
+            progress(len(chunk))
+    if not done:
         raise ValueError("samples must hold at least one that can be read")
-    columns: dict[str, Any] = {
-        name: np.concatenate([row[name] for row in rows]) for name in rows[0]
-    }
-    facts = _facts(model, chosen, mirror, radii)
-    predictions = Predictions(
-        id=tuple(name for name, _, _ in names),
-        path=tuple(path for _, path, _ in names),
-        bbox=np.array([box for _, _, box in names]),
-        landmarks=columns[chosen],
-        metadata={**facts, "recipe": model.recipe.as_dict(), **(metadata or {})},
-        **columns,
-    )
-    if grid is None:
-        return predictions, None
-    tensors = {name: np.concatenate([part[name] for part in drawn]) for name in drawn[0]}
-    ids = predictions.id[: len(tensors["crops"])]
-    return predictions, Maps(
-        ids=ids, **tensors, grid=grid, markup=facts["markup"], head=facts["head"]
-    )
 
 
-def _facts(model: Model, decoder: str, mirror: bool, radii: Sequence[float]) -> dict[str, Any]:
+def _read(
+    predictor: Predictor, samples: Sequence[Sample], batch: int, problems: list[str] | None
+) -> Iterator[tuple[list[Sample], list[np.ndarray]]]:
+    """Yield samples with their pictures, batch by batch, leaving out what cannot be read."""
+    data = predictor.model.recipe.data
+    dataset = CropDataset(samples, labels=predictor.labels, data=data, augment=None, seed=0)
+    chunk: list[Sample] = []
+    pictures: list[np.ndarray] = []
+    for index in range(len(samples)):
+        try:
+            sample, picture = dataset.load(index)
+            predictor.labels.target(sample)
+            predictor.framing.crop_to_image(sample.bbox, picture.shape[:2])
+        except (OSError, ValueError) as error:
+            if problems is None:
+                raise
+            problems.append(str(error))
+            continue
+        chunk.append(sample)
+        pictures.append(picture)
+        if len(chunk) == batch:
+            yield chunk, pictures
+            chunk, pictures = [], []
+    if chunk:
+        yield chunk, pictures
+
+
+def _metadata(predictor: Predictor, decoder: str, radii: Sequence[float]) -> dict[str, Any]:
     """Return what the metadata say of how the predictions came about."""
-    facts: dict[str, Any] = {**facts_of_markup(model.labels.markup), "decoder": decoder}
-    facts["head"] = model.recipe.head.name
-    if mirror:
-        facts["mirror"] = "averaged"
-    if mirror in model.recalibrations:
-        facts["recalibration"] = model.recalibrations[mirror].summary()
-    if radii:
-        facts["radii"] = list(radii)
-    facts["version"] = importlib.metadata.version("kdn")
+    model, looks = predictor.model, predictor.looks
+    axis = predictor.labels.axis
+    scale = 1.0 if axis is None else (axis.high[0] - axis.low[0]) / 100.0
+    facts: dict[str, Any] = {
+        **predictor.labels.metadata(),
+        "decoder": decoder,
+        "head": model.recipe.head.name,
+        "flip": looks.flips[0],
+        "radii": [scale * radius for radius in radii],
+        "version": importlib.metadata.version("kdn"),
+        "recipe": model.recipe.as_dict(),
+    }
+    if len(looks.models) * len(looks.views) > 1 or looks.combine != "mixture":
+        facts["views"] = [[view.scale, view.right, view.down] for view in looks.views]
+        facts |= {"models": len(looks.models), "combine": looks.combine}
+    recalibration = looks.recalibration
+    if recalibration.adjustment is not None or recalibration.levels is not None:
+        facts["recalibration"] = recalibration.summary()
     return facts
 
 
-def _points(
-    density: KernelDensity | GaussianDensity, inputs: dict[str, Tensor], head: Head
-) -> dict[str, np.ndarray]:
-    """Return the points of all decoders for one batch, in image pixels."""
-    crop_to_image = Affine.of_matrix(inputs["crop_to_image"])
-    points = {name: head.decode(density, name).double().cpu() for name in _DECODERS}
-    return {name: _numpy(crop_to_image.points(found)) for name, found in points.items()}
-
-
 def _columns(
-    density: KernelDensity | GaussianDensity, inputs: dict[str, Tensor], levels: Recalibration
+    predictor: Predictor, look: Look, samples: list[Sample], decoder: str, radii: Sequence[float]
 ) -> dict[str, np.ndarray]:
-    """Return what there is to say of one batch's densities, in image pixels."""
-    crop_to_image = Affine.of_matrix(inputs["crop_to_image"])
-    device = density.mean.device
-    in_image = density.mapped(crop_to_image.to(device))
-    columns: dict[str, Tensor] = {}
-    covariance = in_image.covariance_matrix
-    columns["covariances"] = torch.stack(
-        (covariance[..., 0, 0], covariance[..., 0, 1], covariance[..., 1, 1]), dim=-1
+    """Return what there is to say of one batch, by column."""
+    labels, model = predictor.labels, predictor.model
+    target = np.stack([labels.target(sample)[0] for sample in samples])
+    columns = density_columns(
+        look,
+        target,
+        labels=labels,
+        decode=model.decode,
+        recalibration=predictor.looks.recalibration,
     )
-    columns["uncertainty"] = in_image.uncertainty_length
-    columns["entropy"] = in_image.entropy()
-    points, valid = inputs["target"].to(device), inputs["valid"]
-    target = crop_to_image.points(inputs["target"].double())
-    log_prob = crop_to_image.log_densities(density.log_prob(points).double().cpu())
-    missing = ~valid
-    columns["target"] = target.masked_fill(missing.unsqueeze(-1), torch.nan)
-    columns["log_prob"] = log_prob.masked_fill(missing, torch.nan)
-    columns["hdr_level"] = levels.hdr_level(density, points).cpu().masked_fill(missing, torch.nan)
-    columns["hdr_tie"] = levels.hdr_tie(density, points).cpu().masked_fill(missing, torch.nan)
-    columns |= _sharpness(in_image, target.to(points), missing, levels)
-    columns["valid"], columns["visible"] = valid, inputs["visible"]
-    columns["crop_to_image"] = crop_to_image.matrix
-    return {name: _numpy(values) for name, values in columns.items()}
+    prediction = columns[decoder]
+    columns["landmarks" if labels.event else "values"] = prediction
+    if radii:
+        centres = torch.from_numpy(prediction).to(look.density.mean)
+        masses = _masses(labels, look.density, centres, samples, radii)
+        columns["mass_within"] = masses.double().cpu().numpy()
+    columns["visible"] = np.stack([labels.visible(sample) for sample in samples])
+    return columns
 
 
-def _numpy(values: Tensor) -> np.ndarray:
-    """Return an array, fractions in float64."""
-    return (values if values.dtype == torch.bool else values.double()).cpu().numpy()
+def density_columns(
+    look: Look,
+    target: Float64[np.ndarray, "batch labels *event"],
+    *,
+    labels: Labels,
+    decode: Callable[[Any, str], Tensor],
+    recalibration: Recalibration | None = None,
+) -> dict[str, np.ndarray]:
+    """Return what there is to say of densities, and of labels under them, by column.
 
-
-def _sharpness(
-    in_image: MappedDensity, target: Tensor, missing: Tensor, levels: Recalibration
-) -> dict[str, Tensor]:
-    """Return areas of the regions of highest density, and energy scores, in image pixels."""
-    landmarks = in_image.batch_shape[-1]
-    own = np.stack([levels.own_level(nominal, landmarks) for nominal in AREA_LEVELS])
-    scores = in_image.energy_score(target).cpu()
-    return {
-        "hdr_areas": in_image.hdr_area(torch.from_numpy(own).unsqueeze(1)).movedim(0, -1),
-        "energy_score": scores.masked_fill(missing, torch.nan),
+    Args:
+        look: Batch shape `(batch, labels)`, points in image pixels, scalars in their unit.
+        target: In the same frame, NaN where there is none.
+        labels: What they are.
+        decode: Gives the points of a decoder.
+        recalibration: Whose levels hold; the densities' own by default.
+    """
+    levels, density = recalibration or Recalibration(), look.density
+    columns: dict[str, Tensor] = {
+        name: decode(look.before, name) for name in decoders_of(labels.kind)
     }
+    columns["uncertainty"] = density.uncertainty_length
+    columns["entropy"] = density.entropy()
+    own = np.stack([levels.own_level(nominal, labels.count) for nominal in AREA_LEVELS])
+    columns["hdr_areas"] = density.hdr_area(torch.from_numpy(own).unsqueeze(1)).movedim(0, -1)
+    if labels.event:
+        covariance = density.covariance_matrix
+        columns["covariances"] = covariance[..., (0, 0, 1), (0, 1, 1)]
+    else:
+        asked = torch.tensor(QUANTILES, dtype=torch.float64).to(density.mean).reshape(-1, 1, 1)
+        columns["quantiles"] = _line(density).icdf(asked).movedim(0, -1)
+    valid = torch.from_numpy(np.isfinite(target))
+    valid = valid.all(-1) if labels.event else valid
+    at_label = _at_label(density, torch.from_numpy(target), labels, levels)
+    columns |= {
+        name: column.cpu().masked_fill(~valid, torch.nan) for name, column in at_label.items()
+    }
+    arrays = {name: column.double().cpu().numpy() for name, column in columns.items()}
+    return arrays | {"target": target, "valid": valid.numpy()}
+
+
+def _at_label(
+    density: Density, target: Tensor, labels: Labels, levels: Recalibration
+) -> dict[str, Tensor]:
+    """Return what is said of the labels, at some point where there is none."""
+    points, half = target.nan_to_num().to(density.mean), 0.5 * labels.rounding
+    columns = {
+        "log_prob": rounded_log_prob(density, points, labels.rounding),
+        "hdr_level": levels.hdr_level(density, points),
+        "hdr_tie": levels.hdr_tie(density, points),
+        "energy_score": density.energy_score(points),
+    }
+    if not labels.event:
+        columns["cdf_low"] = _line(density).cdf(points - half)
+        columns["cdf_high"] = _line(density).cdf(points + half)
+    return columns
+
+
+def _line(density: Any) -> Any:
+    """Return a density of a line, which has a distribution function."""
+    return density
 
 
 def _masses(
-    density: KernelDensity | GaussianDensity,
-    columns: dict[str, np.ndarray],
-    decoder: str,
-    samples: Sequence[Sample],
-    radii: Sequence[float],
-) -> np.ndarray:
-    """Return the masses about the prediction, `(batch, landmarks, radii)`."""
-    boxes = np.array([sample.bbox for sample in samples])
-    sizes = torch.from_numpy(np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)))
-    lengths = torch.tensor(radii).double().reshape(-1, 1, 1) / 100.0 * sizes.reshape(-1, 1)
-    device = density.mean.device
-    crop_to_image = Affine.of_matrix(torch.from_numpy(columns["crop_to_image"]))
-    in_image = density.mapped(crop_to_image.to(device))
-    centres = torch.from_numpy(columns[decoder]).to(device)
-    masses = in_image.mass_within(centres, lengths.to(device))
-    return masses.movedim(0, -1).double().cpu().numpy()
+    labels: Any, density: Any, prediction: Tensor, samples: list[Sample], radii: Sequence[float]
+) -> Tensor:
+    """Return the masses about the prediction, `(batch, labels, radii)`."""
+    lengths = torch.tensor(radii).double().reshape(-1, 1, 1)
+    if labels.event:
+        boxes = np.array([sample.bbox for sample in samples])
+        sizes = np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))
+        lengths = lengths / 100.0 * torch.from_numpy(sizes).unsqueeze(-1)
+    return density.mass_within(prediction, lengths.to(prediction)).movedim(0, -1)
 
 
-def _maps(density: KernelDensity, inputs: dict[str, Tensor], count: int) -> dict[str, np.ndarray]:
-    """Return the heatmaps of up to `count` samples of a batch: log-masses of small cells."""
-    log_masses = density.cell_masses(_finer(density.grid))[:count].log()
-    missing = ~inputs["valid"].unsqueeze(-1)
-    return {
-        "crops": inputs["image"].permute(0, 2, 3, 1)[:count].numpy(),
-        "log_probs": log_masses.clamp(min=-6e4).half().cpu().numpy(),
-        "target": inputs["target"].masked_fill(missing, torch.nan)[:count].numpy(),
-        "visible": inputs["visible"][:count].numpy(),
-    }
+def _abstention(
+    predictor: Predictor, look: Look, columns: dict[str, np.ndarray], limit: float, tau: float | str
+) -> dict[str, np.ndarray]:
+    """Return error probabilities, and which predictions are not given up."""
+    labels = predictor.labels
+    if labels.event:
+        points = columns["landmarks"]
+        sizes = np.sqrt(np.prod(np.ptp(points, axis=1), axis=-1))
+    else:
+        points = columns["values"]
+        sizes = np.full(len(points), labels.axis.high[0] - labels.axis.low[0])
+    radii = torch.tensor([[length_of(tau, size, name="tau")] for size in sizes])
+    centres = torch.from_numpy(points).to(look.density.mean)
+    mass = look.density.mass_within(centres, radii.to(centres)).double().cpu().numpy()
+    return {"error_probability": 1.0 - mass, "known": 1.0 - mass <= limit}
 
 
-def _finer(grid: Grid) -> int:
-    """Return how many times finer than the density's grid a heatmap is: cells of two crop pixels.
+def maps_of_samples(
+    predictor: Predictor, samples: Sequence[Sample], *, problems: list[str] | None = None
+) -> Maps | None:
+    """Return the heatmaps of samples by the first model in the usual crop; None if it has none.
 
-    Narrow kernels, and those that are moved off their cells, would not show on a coarser one.
+    Cells are of two crop pixels: narrow kernels, and those that are moved off their cells, would
+    not show on the network's own grid.
+
+    Args:
+        predictor: Of landmarks.
+        samples: Whose; all together go through the network.
+        problems: As for `predict_chunks`.
     """
-    return max(1, round(max(grid.spacing) / 2))
-
-
-def _length(part: dict[str, np.ndarray]) -> int:
-    return len(part["crops"])
+    model, labels = predictor.model, predictor.labels
+    for chunk, pictures in _read(predictor, samples, len(samples), problems):
+        boxes = [sample.bbox for sample in chunk]
+        maps = maps_of(model, pictures, boxes, View())
+        crops = crops_of(model, pictures, maps)
+        with torch.no_grad():
+            density = model.density(crops, flip=predictor.looks.flips[0])
+        if not labels.event or not isinstance(density, KernelDensity):
+            return None
+        finer = max(1, round(max(density.grid.spacing) / 2))
+        targets = torch.from_numpy(np.stack([labels.target(sample)[0] for sample in chunk]))
+        return Maps(
+            ids=tuple(sample.id for sample in chunk),
+            crops=crops.permute(0, 2, 3, 1).cpu().numpy(),
+            log_probs=density.cell_masses(finer).log().clamp(min=-6e4).half().cpu().numpy(),
+            target=maps.to("cpu").inverse().points(targets).float().numpy(),
+            visible=np.stack([labels.visible(sample) for sample in chunk]),
+            grid=density.grid.refine(finer),
+            markup=labels.markup.name,
+            head=model.recipe.head.name,
+        )
+    return None

@@ -1,27 +1,29 @@
-"""Several looks at one face: other crops, the mirror image, other models; and one density."""
+"""Several looks at one object: other crops, the flipped crop, other models; and one density."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import UInt8
 
 from kdn.data import Framing, warp
-from kdn.density import GaussianDensity, MappedDensity, log_pool, mixture
+from kdn.data.sample import Box
+from kdn.density import Density, log_pool, mixture
 from kdn.grid import Affine
 from kdn.models.heads import turned_back
 from kdn.models.model import Model
-from kdn.predict.face import Box
-from kdn.recipe import DataRecipe
+from kdn.models.recalibration import Recalibration
 
-__all__ = ["COMBINATIONS", "Look", "Looks", "View", "densities_of_views", "views_of"]
+__all__ = ["COMBINATIONS", "Look", "Looks", "View", "crops_of", "maps_of", "views_of"]
 
 COMBINATIONS = {"mixture": mixture, "product": log_pool}
 """How densities of several looks become one."""
+
+Picture = UInt8[np.ndarray, "_ _ 3"]
 
 
 @dataclass(frozen=True)
@@ -45,20 +47,6 @@ class View:
         if not self.scale > 0:
             raise ValueError(f"views must have scales above 0, got {self.scale}")
 
-    def crop_to_image(
-        self, bbox: Box, data: DataRecipe, picture: tuple[int, int] | None = None
-    ) -> Affine:
-        """Return the crop → image map of a box; the usual one is `kdn.data.Framing`'s.
-
-        Args:
-            bbox: Image pixels.
-            data: Of the model's recipe.
-            picture: Height and width of the picture; needed where crops are whole pictures.
-        """
-        framing = Framing.of_recipe(data)
-        shift = (self.right, self.down)
-        return framing.crop_to_image(bbox, picture, scale=self.scale, shift=shift)
-
 
 def views_of(views: Sequence[float | Sequence[float] | View]) -> tuple[View, ...]:
     """Return views from scales, or triples of scale, right and down.
@@ -70,134 +58,140 @@ def views_of(views: Sequence[float | Sequence[float] | View]) -> tuple[View, ...
         >>> views_of([1, (0.9, 0.0, 0.05)])
         (View(scale=1.0, right=0.0, down=0.0), View(scale=0.9, right=0.0, down=0.05))
     """
-    found = []
+    result = []
     for view in views:
         if isinstance(view, View):
-            found.append(view)
+            result.append(view)
             continue
         numbers = (view,) if isinstance(view, (int, float)) else tuple(view)
         if not 1 <= len(numbers) <= 3:
             raise ValueError(f"views must be scales or (scale, right, down), got {view!r}")
-        found.append(View(*(float(number) for number in numbers)))
-    if not found:
+        result.append(View(*(float(number) for number in numbers)))
+    if not result:
         raise ValueError("views must hold at least one, got none")
-    return tuple(found)
+    return tuple(result)
 
 
 class Look(NamedTuple):
-    """What one look says, in image pixels, batch shape `(faces, landmarks)`.
+    """The densities of some objects, batch shape `(objects, labels)`.
+
+    Points are in image pixels, scalars in their unit.
 
     Attributes:
         density: Recalibrated where the model is.
         before: As the model's head gives it, from which points are decoded.
     """
 
-    density: MappedDensity
-    before: MappedDensity
-
-
-def densities_of_views(
-    models: Sequence[Model],
-    pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]],
-    boxes: Sequence[Box],
-    views: Sequence[View],
-    *,
-    mirror: Sequence[bool],
-    apart: bool,
-) -> list[Look]:
-    """Return the densities of each look.
-
-    Args:
-        models: With one mark-up.
-        pictures: The picture of each face, RGB.
-        boxes: Of each face, image px.
-        views: Crops of each face, for every model.
-        mirror: For each model, whether the mirrored crops are looked at too.
-        apart: Whether their densities come by themselves, turned back, rather than averaged with
-            those of the crops.
-    """
-    found = []
-    for model, both in zip(models, mirror, strict=True):
-        data, device = model.recipe.data, model.mean.device
-        size = {"height": data.height, "width": data.width}
-        for view in views:
-            maps = [
-                view.crop_to_image(box, data, picture.shape[:2])
-                for box, picture in zip(boxes, pictures, strict=True)
-            ]
-            crops = [warp(p, a, **size) for p, a in zip(pictures, maps, strict=True)]
-            stacked = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous().to(device)
-            crop_to_image = Affine(
-                torch.stack([one.linear for one in maps]), torch.stack([one.offset for one in maps])
-            ).to(device)
-            averaged = both and not apart
-            looks: list[Any] = [model.density(stacked, flip=averaged, adjusted=False)]
-            if both and apart:
-                mirrored = model.density(stacked.flip(-1), adjusted=False)
-                if isinstance(mirrored, GaussianDensity):
-                    raise ValueError("mirror must be False for densities without a map, got True")
-                looks.append(turned_back(mirrored, model.labels.flip))
-            recalibration = model.recalibration(averaged)
-            for before in looks:
-                density = recalibration.adjusted(before).mapped(crop_to_image)
-                same = recalibration.adjustment is None
-                found.append(Look(density, density if same else before.mapped(crop_to_image)))
-    return found
+    density: Density
+    before: Density
 
 
 class Looks:
-    """The looks that a landmarker takes at each face.
+    """The looks that a predictor takes at each object: every model in every view.
 
     Args:
-        models: With one mark-up.
-        views: Crops of each face, for every model.
-        combine: One of `COMBINATIONS`.
-        mirror: Whether mirrored crops are looked at too; None where a model's head can.
+        models: Of the same labels.
+        views: Crops of each object, for every model.
+        combine: One of `COMBINATIONS`. With `mixture` the density of a crop is averaged with that
+            of the flipped crop, with `product` these are two looks.
+        flip: Whether flipped crops are looked at too; None where a model's head can.
 
     Raises:
-        ValueError: If there is no such combination, or the models' mark-ups differ.
+        ValueError: If there is no such combination, the models' labels or crops differ, or a
+            head's densities cannot be flipped.
     """
 
     def __init__(
-        self,
-        models: Sequence[Model],
-        views: Sequence[View],
-        combine: str,
-        mirror: bool | None,
+        self, models: Sequence[Model], views: Sequence[View], combine: str, flip: bool | None
     ) -> None:
         if combine not in COMBINATIONS:
             raise ValueError(f"combine must be one of {', '.join(COMBINATIONS)}, got {combine!r}")
-        names = [model.labels.markup.name for model in models]
-        if len(set(names)) > 1:
-            raise ValueError(f"model must be of one mark-up, got {', '.join(names)}")
+        kinds = [
+            model.labels.markup.name if model.labels.markup else model.labels.names
+            for model in models
+        ]
+        if len(set(kinds)) > 1:
+            raise ValueError(f"model must be of one mark-up, got {', '.join(map(str, kinds))}")
         rules = dict.fromkeys(model.recipe.data.crop for model in models)
         if len(rules) > 1 and "picture" in rules:
             raise ValueError(f"model must have one data.crop, got {', '.join(rules)}")
+        for model in models:
+            if flip and not model.can_flip:
+                raise ValueError(f"flip must be False for the head {model.recipe.head.name}")
         self.models, self.views, self.combine = tuple(models), tuple(views), combine
-        self.mirror = [model.can_flip if mirror is None else mirror for model in models]
+        self.flips = [model.can_flip if flip is None else flip for model in models]
 
     @property
-    def single(self) -> bool:
-        """Whether one crop by one model, with its mirror image averaged, is all there is."""
-        usual = self.views == (View(),) and len(self.models) == 1
-        return usual and (self.combine == "mixture" or not self.mirror[0])
+    def recalibration(self) -> Recalibration:
+        """Levels of the density: those of the only look; of several none are fitted."""
+        averaged = self.combine == "mixture"
+        if len(self.models) == len(self.views) == 1 and (averaged or not self.flips[0]):
+            return self.models[0].recalibration(self.flips[0])
+        return Recalibration()
 
-    def densities(
-        self, pictures: Sequence[UInt8[np.ndarray, "_ _ 3"]], boxes: Sequence[Box]
-    ) -> list[Look]:
-        """Return the densities of each look at some faces, as `densities_of_views` does."""
-        apart = self.combine == "product"
-        return densities_of_views(
-            self.models, pictures, boxes, self.views, mirror=self.mirror, apart=apart
-        )
+    def __call__(self, pictures: Sequence[Picture], boxes: Sequence[Box]) -> Look:
+        """Return the densities of some objects, all looks combined.
 
-    def combined(self, looks: Sequence[Look], face: int) -> tuple[Any, Any]:
-        """Return the densities of one face, `(landmarks,)`, and those that points are decoded from.
-
-        The latter are not recalibrated.
+        Args:
+            pictures: The picture of each object, RGB.
+            boxes: Of each object, image pixels.
         """
-        combine = COMBINATIONS[self.combine]
-        density = combine([look.density[face] for look in looks])
-        if all(look.before is look.density for look in looks):
-            return density, density
-        return density, combine([look.before[face] for look in looks])
+        with torch.no_grad():
+            looks = list(self.apart(pictures, boxes))
+            density = self._combined([look.density for look in looks])
+            if all(look.before is look.density for look in looks):
+                return Look(density, density)
+            return Look(density, self._combined([look.before for look in looks]))
+
+    def _combined(self, densities: Sequence[Density]) -> Density:
+        return densities[0] if len(densities) == 1 else COMBINATIONS[self.combine](densities)
+
+    def apart(self, pictures: Sequence[Picture], boxes: Sequence[Box]) -> Iterator[Look]:
+        """Yield the densities of each look: by model, by view, the crop before the flipped crop."""
+        for model, flip in zip(self.models, self.flips, strict=True):
+            averaged = flip and self.combine == "mixture"
+            recalibration = model.recalibration(averaged)
+            for view in self.views:
+                maps = maps_of(model, pictures, boxes, view)
+                crops = crops_of(model, pictures, maps)
+                densities = [model.density(crops, flip=averaged, adjusted=False)]
+                if flip and not averaged:
+                    flipped = model.density(crops.flip(-1), adjusted=False)
+                    densities.append(turned_back(flipped, model.labels.flip))
+                for before in densities:
+                    density = recalibration.adjusted(before)
+                    if model.labels.event:
+                        moved = before.mapped(maps)
+                        same = density is before
+                        yield Look(moved if same else density.mapped(maps), moved)
+                    else:
+                        yield Look(density, before)
+
+
+def maps_of(model: Model, pictures: Sequence[Picture], boxes: Sequence[Box], view: View) -> Affine:
+    """Return the crop → image maps of some objects, on the model's device."""
+    framing = Framing.of_recipe(model.recipe.data)
+    how = {"scale": view.scale, "shift": (view.right, view.down)}
+    maps = [
+        framing.crop_to_image(box, picture.shape[:2], **how)
+        for box, picture in zip(boxes, pictures, strict=True)
+    ]
+    linear = torch.stack([one.linear for one in maps])
+    return Affine(linear, torch.stack([one.offset for one in maps])).to(model.mean.device)
+
+
+def crops_of(model: Model, pictures: Sequence[Picture], maps: Affine) -> torch.Tensor:
+    """Return crops as the network takes them, `(objects, 3, height, width)`.
+
+    Args:
+        model: Whose.
+        pictures: The picture of each object, RGB.
+        maps: Crop → image.
+    """
+    data = model.recipe.data
+    crops = [
+        warp(picture, Affine.of_matrix(matrix), height=data.height, width=data.width)
+        for picture, matrix in zip(pictures, maps.matrix.cpu(), strict=True)
+    ]
+    stacked = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()
+    return stacked.to(model.mean.device)

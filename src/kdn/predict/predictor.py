@@ -1,32 +1,26 @@
-"""Pictures in, faces with landmark densities out: what `kdn.load` returns."""
+"""Pictures in, objects with the densities of their labels out: what `kdn.load` returns."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
-import torch
-from jaxtyping import Float, UInt8
-from torch import Tensor
+from jaxtyping import UInt8
 
-from kdn.data import Framing, warp
+from kdn.data import Framing, Labels
 from kdn.data.images import as_rgb
 from kdn.data.markup import Markup
-from kdn.density import Density, GaussianDensity, KernelDensity, decode
-from kdn.grid import Affine
 from kdn.models.checkpoint import load_model
 from kdn.models.model import Model
-from kdn.models.recalibration import Recalibration
 from kdn.predict.detect import Detector
 from kdn.predict.ensemble import Looks, views_of
-from kdn.predict.face import Box, Face, face_score
-from kdn.predict.places import Place, places_of
-from kdn.predict.recrop import can_follow, poor_crop
+from kdn.predict.regions import Region, can_follow, poor_crop, regions_of
+from kdn.predict.results import Face, Prediction, Scalars, face_score
 
-__all__ = ["Landmarker", "landmarker_of", "load"]
+__all__ = ["Predictor", "load", "load_values"]
 
 _WORSE = 0.05
 """By how much less the second crop may score: a box that is too small shows the face larger, which
@@ -40,26 +34,29 @@ def load(
     model: str | Path | Sequence[str | Path] = "face68",
     *,
     device: str = "cpu",
-    mirror: bool | None = None,
+    flip: bool | None = None,
     views: Sequence[Any] = (1.0,),
     combine: str = "mixture",
     calibrated: bool = True,
-) -> Landmarker:
-    """Return a landmarker from a model of the package or a checkpoint, or from several.
+    trust: Sequence[str] = (),
+) -> Predictor:
+    """Return a predictor of a model of the package or a checkpoint, or of several.
 
     Args:
         model: The name of a model that comes with the package (`face68`), or the path of a
             checkpoint that `kdn train` wrote; or a list of them, whose densities are combined.
         device: Where it runs, as torch names it.
-        mirror: Average with the mirrored crop, for twice the time; None where the head can.
-        calibrated: Recalibrate densities and levels as the model says, if `kdn calibrate` wrote it.
-        views: Crops that each face is looked at in, as for `kdn.predict.ensemble.views_of`.
+        flip: Average with the flipped crop, for twice the time; None where the head can.
+        views: Crops that each object is looked at in: scales, or `(scale, right, down)` as shares
+            of the usual crop.
         combine: How the densities of several views and models become one: `mixture`, in which any
             of them may be right, or `product`, the logarithmic pool, in which all are.
+        calibrated: Recalibrate densities and levels as the model says, if `kdn calibrate` wrote it.
+        trust: Packages whose code a checkpoint may run, by their names.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is no checkpoint, or models have different mark-ups.
+        ValueError: If the file is no checkpoint, or models have different labels.
 
     Example:
         >>> model = load("face68")  # doctest: +SKIP
@@ -69,111 +66,68 @@ def load(
     names = [model] if isinstance(model, (str, Path)) else list(model)
     if not names:
         raise ValueError("model must name at least one, got none")
-    return landmarker_of(
-        [load_model(name) for name in names],
-        device=device,
-        mirror=mirror,
-        views=views,
-        combine=combine,
-        calibrated=calibrated,
-    )
-
-
-def landmarker_of(
-    models: Sequence[tuple[Model, Mapping[str, Any]]],
-    *,
-    device: str,
-    mirror: bool | None,
-    views: Sequence[Any],
-    combine: str,
-    calibrated: bool,
-) -> Landmarker:
-    """Return a landmarker of one or more models, with their facts; the rest is as for `load`."""
-    first, *others = models
-    for one, _ in models:
-        if one.labels.kind != "points":
-            scalars = ", ".join(one.labels.names)
-            raise ValueError(
-                f"model gives values ({scalars}), not landmarks; kdn.load_values takes it"
-            )
-    if not calibrated:
-        for one, _ in (first, *others):
+    loaded = [load_model(name, trust=trust) for name in names]
+    for one, _ in loaded:
+        one.to(device)
+        if not calibrated:
             one.recalibrations = {}
-    return Landmarker(
-        first[0].to(device),
-        mirror=mirror,
-        facts=first[1],
-        others=[one.to(device) for one, _ in others],
-        views=views,
-        combine=combine,
-    )
+    models = [one for one, _ in loaded]
+    return Predictor(*models, flip=flip, views=views, combine=combine, metadata=loaded[0][1])
 
 
-class Landmarker:
-    """Finds faces and their landmarks in pictures.
-
-    Args:
-        model: In evaluation mode.
-        mirror: Average each density with that of the mirrored crop; None where the head can.
-        facts: What the checkpoint says of itself.
-        others: More models, whose densities are combined with that of the first.
-        views: Crops that each face is looked at in, as for `kdn.predict.ensemble.views_of`.
-        combine: `mixture` or `product`.
+def load_values(model: str | Path, *, device: str = "cpu") -> Predictor:
+    """Return a predictor of scalars: `load`, which takes them too, by its old name.
 
     Raises:
-        ValueError: If a view or the combination is none, or the models' mark-ups differ.
+        ValueError: If it is a model of landmarks.
+    """
+    predictor = load(model, device=device)
+    if predictor.labels.kind != "scalars":
+        raise ValueError(f"{model}: gives landmarks, not scalars; kdn.load takes it")
+    return predictor
+
+
+class Predictor:
+    """Finds objects in pictures, and predicts their landmarks or scalars.
+
+    Args:
+        *models: In evaluation mode, of the same labels; the densities of several are combined.
+        flip: Average each density with that of the flipped crop; None where the head can.
+        views: Crops that each object is looked at in, as for `kdn.predict.ensemble.views_of`.
+        combine: `mixture` or `product`.
+        metadata: What the first model's checkpoint says of itself.
+
+    Raises:
+        ValueError: If a view or the combination is none, or the models' labels differ.
     """
 
     def __init__(
         self,
-        model: Model,
-        *,
-        mirror: bool | None = None,
-        facts: Mapping[str, Any] | None = None,
-        others: Sequence[Model] = (),
+        *models: Model,
+        flip: bool | None = None,
         views: Sequence[Any] = (1.0,),
         combine: str = "mixture",
-    ):
-        self.model = model
-        self.facts = dict(facts or {})
-        self.mirror = model.can_flip if mirror is None else mirror
-        self.framing = Framing.of_recipe(model.recipe.data)
-        self._looks = Looks((model, *others), views_of(views), combine, mirror)
-        # Levels are those of one model's densities; those of several looks are not fitted.
-        single = self._looks.single
-        self._recalibration = model.recalibration(self.mirror) if single else Recalibration()
+        metadata: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.model = models[0]
+        self.metadata = dict(metadata or {})
+        self.framing = Framing.of_recipe(self.model.recipe.data)
+        self.looks = Looks(models, views_of(views), combine, flip)
+
+    @property
+    def labels(self) -> Labels:
+        """What is predicted."""
+        return self.model.labels
 
     @property
     def markup(self) -> Markup:
-        """What the landmarks are."""
-        return self.model.labels.markup
+        """What the landmarks are; None of scalars."""
+        return self.labels.markup
 
     @property
     def whole(self) -> bool:
         """Whether each picture is one object, so that there are neither boxes nor detectors."""
         return self.framing.crop == "picture"
-
-    @overload
-    def __call__(
-        self,
-        images: str | Path | np.ndarray,
-        boxes: Sequence[Box] | None = None,
-        *,
-        detector: str | Detector = "auto",
-        again: bool | None = None,
-        batch: int = 16,
-    ) -> list[Face]: ...
-
-    @overload
-    def __call__(
-        self,
-        images: list[Any] | tuple[Any, ...],
-        boxes: Sequence[Sequence[Box] | None] | None = None,
-        *,
-        detector: str | Detector = "auto",
-        again: bool | None = None,
-        batch: int = 16,
-    ) -> list[list[Face]]: ...
 
     def __call__(
         self,
@@ -181,12 +135,12 @@ class Landmarker:
         boxes: Any = None,
         *,
         detector: str | Detector = "auto",
-        again: bool | None = None,
+        refine: bool | None = None,
         batch: int = 16,
-    ) -> Any:
-        """Return the faces of one picture, or of each of several.
+    ) -> list[Any]:
+        """Return the objects of one picture, or of each of several: `Face`, or `Scalars`.
 
-        Faces of all pictures go through the network together, `batch` at a time.
+        Objects of all pictures go through the network together, `batch` at a time.
 
         Args:
             images: A path, a PIL image, or an array `(h, w, 3)` (also grey or with alpha), or a
@@ -198,10 +152,11 @@ class Landmarker:
                 (the whole picture is a face, or what else the model is for), or any function from
                 an RGB array to detections; asked where no boxes are given, never for whole
                 pictures.
-            again: Crop again by the box of the landmarks that were found. True: every face, once;
-                None: a face where that box is another than the one that was cropped by or a
-                landmark lies at the edge of the crop, up to three times, other objects never, as
-                their boxes need not be those of landmarks; False: never. Whole pictures never are.
+            refine: Crop again by the box of the predicted landmarks. True: every face, once; None:
+                a face where that box is another than the one that was cropped by or a landmark
+                lies at the edge of the crop, up to three times, other objects never, as their
+                boxes need not be those of landmarks; False: never. Whole pictures, and crops of
+                models of scalars, never are.
             batch: Crops per pass through the network.
 
         Raises:
@@ -209,104 +164,72 @@ class Landmarker:
             ValueError: If a picture cannot be read or a box has no area, the message names it; or
                 if there are boxes for whole pictures, or none where they are needed.
         """
-        if isinstance(images, (list, tuple)):
-            given = [None] * len(images) if boxes is None else list(boxes)
-            if len(given) != len(images):
-                raise ValueError(
-                    f"boxes must be a list for each of {len(images)} images, got {len(given)}"
-                )
-            return self._faces([as_rgb(image) for image in images], given, detector, again, batch)
-        return self._faces([as_rgb(images)], [boxes], detector, again, batch)[0]
+        several = isinstance(images, (list, tuple))
+        pictures = [as_rgb(image) for image in (images if several else [images])]
+        known = list(boxes) if several and boxes is not None else [boxes] * len(pictures)
+        if len(known) != len(pictures):
+            raise ValueError(
+                f"boxes must be a list for each of {len(pictures)} images, got {len(known)}"
+            )
+        regions = regions_of(pictures, known, detector, self.framing.crop)
+        predictions = list(self._predicted(pictures, regions, batch))
+        if refine is not False and self.labels.event and not self.whole:
+            self._refine(predictions, pictures, regions, refine, batch)
+        result: list[list[Prediction]] = [[] for _ in pictures]
+        for region, prediction in zip(regions, predictions, strict=True):
+            result[region.image].append(prediction)
+        return result if several else result[0]
 
-    def _faces(
+    def _refine(
         self,
+        faces: list[Any],
         pictures: list[UInt8[np.ndarray, "_ _ 3"]],
-        boxes: Sequence[Sequence[Sequence[float]] | None],
-        detector: str | Detector,
-        again: bool | None,
+        regions: list[Region],
+        always: bool | None,
         batch: int,
-    ) -> list[list[Face]]:
-        """Return the faces of each picture, in the order of boxes or detections."""
-        places = places_of(pictures, boxes, detector, self.framing.crop)
-        faces = list(self._found(pictures, places, batch))
-        follows = again is not False and not self.whole and (again or self.framing.crop == "face")
-        waiting = [i for i, face in enumerate(faces) if can_follow(face)] if follows else []
-        for _ in range(1 if again else _PASSES):
-            poor = [i for i in waiting if again or poor_crop(faces[i], self.framing.context)]
-            moved = [replace(places[i], bbox=faces[i].landmark_box) for i in poor]
+    ) -> None:
+        """Put faces that are better seen in a crop by their landmarks in place of the first."""
+        if not always and self.framing.crop != "face":
+            return
+        waiting = [i for i, f in enumerate(faces) if can_follow(f.bbox, f.landmark_box)]
+        for _ in range(1 if always else _PASSES):
+            poor = [
+                i
+                for i in waiting
+                if always or poor_crop(faces[i].bbox, faces[i].landmark_box, self.framing.context)
+            ]
+            moved = [replace(regions[i], bbox=faces[i].landmark_box) for i in poor]
             waiting = []
-            for index, face in zip(poor, self._found(pictures, moved, batch), strict=True):
-                if again or face.score >= faces[index].score - _WORSE:
-                    faces[index] = face
-                    waiting += [index] if can_follow(face) else []
-        result: list[list[Face]] = [[] for _ in pictures]
-        for place, face in zip(places, faces, strict=True):
-            result[place.image].append(face)
-        return result
+            for i, face in zip(poor, self._predicted(pictures, moved, batch), strict=True):
+                if always or face.score >= faces[i].score - _WORSE:
+                    faces[i] = face
+                    waiting += [i] if can_follow(face.bbox, face.landmark_box) else []
 
-    def _found(self, pictures: list[np.ndarray], places: list[Place], batch: int) -> Iterator[Face]:
-        """Yield the face of each place, the network seeing `batch` crops at a time."""
-        size = {"height": self.framing.height, "width": self.framing.width}
-        for start in range(0, len(places), batch):
-            some = places[start : start + batch]
-            if not self._looks.single:
-                yield from self._combined([pictures[place.image] for place in some], some)
-                continue
-            maps = [
-                self.framing.crop_to_image(place.bbox, pictures[place.image].shape[:2])
-                for place in some
-            ]
-            crops = [
-                warp(pictures[place.image], crop_to_image, **size)
-                for place, crop_to_image in zip(some, maps, strict=True)
-            ]
-            stacked = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).contiguous()
-            with torch.no_grad():
-                device = self.model.mean.device
-                found = self.model.density(stacked.to(device), flip=self.mirror, adjusted=False)
-                points = self.model.head.decode(found).double().cpu()
-                density = self._recalibration.adjusted(found)
-                for row, (place, crop_to_image) in enumerate(zip(some, maps, strict=True)):
-                    yield self._face(density[row], points[row], place, crop_to_image)
-
-    def _combined(self, pictures: list[np.ndarray], places: list[Place]) -> Iterator[Face]:
-        """Yield the face of each place from the densities of several looks."""
-        with torch.no_grad():
-            looks = self._looks.densities(pictures, [place.bbox for place in places])
-            for row, place in enumerate(places):
-                density, before = self._looks.combined(looks, row)
-                name = "mean" if self.model.head.decoder == "mean" else "mode"
-                points = decode(before, name).double().cpu()
-                yield self._in_image(density, points.numpy(), place)
-
-    def _face(
-        self,
-        density: KernelDensity | GaussianDensity,
-        points: Float[Tensor, "L 2"],
-        place: Place,
-        crop_to_image: Affine,
-    ) -> Face:
-        """Return one face, moved from crop to image pixels."""
-        mapped = density.mapped(crop_to_image.to(density.mean.device))
-        return self._in_image(mapped, crop_to_image.points(points).numpy(), place)
-
-    def _in_image(
-        self,
-        mapped: Density,
-        landmarks: Float[np.ndarray, "L 2"],
-        place: Place,
-    ) -> Face:
-        """Return one face from densities and points in image pixels."""
-        uncertainty = mapped.uncertainty_length.double().cpu().numpy()
-        face = Face(
-            bbox=place.bbox,
-            landmarks=landmarks,
-            covariances=mapped.covariance_matrix.double().cpu().numpy(),
-            uncertainty=uncertainty,
-            score=0.0,
-            markup=self.markup,
-            density=mapped,
-            detection=place.detection,
-            recalibration=self._recalibration,
-        )
-        return replace(face, score=face_score(uncertainty, face.landmark_box))
+    def _predicted(
+        self, pictures: list[np.ndarray], regions: list[Region], batch: int
+    ) -> Iterator[Any]:
+        """Yield what is predicted in each region, the network seeing `batch` crops at a time."""
+        for start in range(0, len(regions), batch):
+            chunk = regions[start : start + batch]
+            look = self.looks([pictures[r.image] for r in chunk], [r.bbox for r in chunk])
+            points = self.model.decode(look.before).double().cpu().numpy()
+            spread = look.density.uncertainty_length.double().cpu().numpy()
+            covariances = None
+            if self.labels.event:
+                covariances = look.density.covariance_matrix.double().cpu().numpy()
+            for row, region in enumerate(chunk):
+                about: dict[str, Any] = {
+                    "bbox": region.bbox,
+                    "labels": self.labels,
+                    "uncertainty": spread[row],
+                    "density": look.density[row],
+                    "detection": region.detection,
+                    "recalibration": self.looks.recalibration,
+                }
+                if covariances is None:
+                    yield Scalars(values=points[row], **about)
+                else:
+                    face = Face(
+                        landmarks=points[row], covariances=covariances[row], score=0.0, **about
+                    )
+                    yield replace(face, score=face_score(face.uncertainty, face.landmark_box))

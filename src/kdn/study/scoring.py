@@ -15,7 +15,8 @@ from kdn.data.markup import Markup, markup_of_facts
 from kdn.data.paths import replacing
 from kdn.evaluate import evaluate
 from kdn.models.checkpoint import load_model
-from kdn.predict.columns import predict
+from kdn.predict.columns import maps_of_samples, predict
+from kdn.predict.predictor import Predictor
 from kdn.predictions import (
     Maps,
     Predictions,
@@ -52,8 +53,7 @@ def predict_run(folder: Path, sources: Sequence[str], *, accelerator: str = "aut
     samples = samples_of(sources, model.labels.markup)
     checkpoint = (folder / "best.safetensors").as_posix()
     metadata = {"checkpoint": checkpoint, "epoch": facts.get("epoch")}
-    made, _ = predict(model, samples, metadata=metadata)
-    write_predictions(path, made)
+    write_predictions(path, predict(Predictor(model, flip=False), samples, metadata=metadata))
     return read_predictions(path)
 
 
@@ -92,7 +92,7 @@ def maps_of(
     if not path.is_file():
         model, _ = load_model(folder / "best.safetensors")
         wanted = [sample for sample in samples if sample.id in set(names)]
-        _, maps = predict(model, wanted, maps=len(wanted))
+        maps = maps_of_samples(Predictor(model, flip=False), wanted)
         if maps is None:
             raise ValueError(f"{folder}: the head has no maps")
         write_maps(path, maps)

@@ -336,8 +336,8 @@ def _difference(before: Recipe, after: Recipe) -> str:
     """Return which fields of two recipes differ, as `part.field: before → after`."""
     old, new = before.as_dict(), after.as_dict()
     return ", ".join(
-        f"{part}.{name}: {old[part][name]!r} → {new[part][name]!r}"
-        for part in old
-        for name in old[part]
-        if old[part][name] != new[part][name]
+        f"{section}.{name}: {old[section][name]!r} → {new[section][name]!r}"
+        for section in old
+        for name in old[section]
+        if old[section][name] != new[section][name]
     )

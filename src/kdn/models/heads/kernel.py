@@ -6,15 +6,15 @@ import math
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from kdn.density import KernelDensity
 from kdn.grid import Grid
 from kdn.models.heads.head import CellHead
-from kdn.models.heads.interpolate import interpolate_maps
 
-__all__ = ["DEX", "KDNAdaptive", "KDNGaussian", "KDNUniform"]
+__all__ = ["DEX", "KDNAdaptive", "KDNGaussian", "KDNUniform", "interpolate_maps"]
 
 _BANDWIDTH_GAIN = 10.0
 """Steps of an adaptive optimiser move a parameter by about the learning rate; a log-bandwidth has
@@ -164,3 +164,29 @@ def _bounded(log_ratio: Tensor) -> Tensor:
     middle, reach = (low + high) / 2, (high - low) / 2
     start = math.atanh(-middle / reach)
     return middle + reach * torch.tanh(log_ratio / reach / (1 - (middle / reach) ** 2) + start)
+
+
+def interpolate_maps(
+    maps: Float[Tensor, "*batch rows columns"], factor: int
+) -> Float[Tensor, "*batch fine_rows fine_columns"]:
+    """Return maps on `Grid.refine(factor)`: `Rᵀ · map · C`, bicubic (a = −¾) with edges repeated.
+
+    The same numbers as `F.interpolate(…, mode="bicubic", align_corners=False)`, several times
+    faster on a CPU, forwards and backwards, because the filter is separable.
+
+    Args:
+        maps: Values at the cells.
+        factor: How many times finer the grid is on each axis.
+    """
+    if factor == 1:
+        return maps
+    rows = _bicubic_matrix(maps.shape[-2], factor, maps)
+    columns = _bicubic_matrix(maps.shape[-1], factor, maps)
+    return torch.matmul(torch.matmul(rows, maps), columns.T)
+
+
+def _bicubic_matrix(cells: int, factor: int, like: Tensor) -> Float[Tensor, "fine coarse"]:
+    """Return the matrix that interpolates one axis: the image of every unit vector."""
+    units = torch.eye(cells, dtype=like.dtype, device=like.device)[None, None]
+    size = (cells * factor, cells)
+    return F.interpolate(units, size=size, mode="bicubic", align_corners=False)[0, 0]

@@ -119,7 +119,7 @@ class ConformalLevels:
         known = ~np.isnan(self.levels)
         if not self.pooled:
             columns = [np.sort(self.levels[known[:, i], i]) for i in range(known.shape[1])]
-            return [(own, np.arange(len(own) + 1) / (len(own) + 1)) for own in columns]
+            return [(c, np.arange(len(c) + 1) / (len(c) + 1)) for c in columns]
         each = known.sum(axis=1, keepdims=True)
         weights = np.broadcast_to(1.0 / np.maximum(each, 1), known.shape)[known]
         values = self.levels[known]

@@ -47,12 +47,12 @@ def fit_adjustment(
     Raises:
         ValueError: If there is no such part, or no label that counts.
     """
-    wrong = [part for part in parts if part not in PARTS]
+    wrong = [name for name in parts if name not in PARTS]
     if wrong or not parts:
         raise ValueError(f"parts must be some of {', '.join(PARTS)}, got {list(parts)}")
     first, _, _ = next(iter(batches()))
     shape = (first.batch_shape[-1],) if per_label else ()
-    useful = [part for part in Adjustment.parts_of(first) if part in parts]
+    useful = [name for name in Adjustment.parts_of(first) if name in parts]
     search = _Search(useful, shape, start=_START * _width(first))
     if not search.logs:
         return search.adjustment()
@@ -127,7 +127,7 @@ class _Search:
     def __init__(self, parts: Sequence[str], shape: tuple[int, ...], *, start: float) -> None:
         self.shape = shape
         self.start = start
-        self.logs = {part: torch.zeros(shape, requires_grad=True) for part in parts}
+        self.logs = {name: torch.zeros(shape, requires_grad=True) for name in parts}
 
     def adjustment(self) -> Adjustment:
         """Return the adjustment of the present logarithms."""

@@ -44,11 +44,11 @@ class Recalibration:
             density: Adjusted, batch shape `(*batch, labels)`.
             points: `(*sample, *batch, labels, *event)` in its frame.
         """
-        own = density.hdr_level(points)
+        level = density.hdr_level(points)
         if self.levels is None:
-            return own
-        corrected = self.levels.corrected(own.double().cpu().numpy())
-        return torch.from_numpy(corrected).to(own)
+            return level
+        corrected = self.levels.corrected(level.double().cpu().numpy())
+        return torch.from_numpy(corrected).to(level)
 
     def hdr_tie(self, density: Any, points: Float[Tensor, ...]) -> Float[Tensor, ...]:
         """Return how much of the nominal level is due to all that is as dense as each point.
@@ -57,12 +57,12 @@ class Recalibration:
             density: Adjusted, batch shape `(*batch, labels)`.
             points: `(*sample, *batch, labels, *event)` in its frame.
         """
-        own = density.hdr_tie(points)
+        tie = density.hdr_tie(points)
         if self.levels is None:
-            return own
+            return tie
         level = density.hdr_level(points).double().cpu().numpy()
-        tie = self.levels.corrected_tie(level, own.double().cpu().numpy())
-        return torch.from_numpy(tie).to(own)
+        corrected = self.levels.corrected_tie(level, tie.double().cpu().numpy())
+        return torch.from_numpy(corrected).to(tie)
 
     def own_level(self, nominal: float, labels: int) -> Float[np.ndarray, " labels"]:
         """Return the level of highest density whose region holds a label this often."""

@@ -8,14 +8,18 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Protocol, TextIO, runtime_checkable
 
-from kdn.data.markup import Markup
-from kdn.predict.outputs.csv_file import CsvRows
-from kdn.predict.outputs.face import ImageFaces
-from kdn.predict.outputs.json_files import JsonLines, json_document
+from kdn.data import Labels
 from kdn.predict.outputs.names import OutputNames, refuse_inputs
-from kdn.predict.outputs.pts_files import PtsFiles
-from kdn.predict.outputs.sink import TextSink
-from kdn.predict.outputs.table import face_table
+from kdn.predict.outputs.rows import PictureObjects
+from kdn.predict.outputs.writers import (
+    CsvRows,
+    JsonLines,
+    PtsFiles,
+    TextSink,
+    json_document,
+    json_head,
+    table,
+)
 
 __all__ = ["FORMATS", "Output", "open_output"]
 
@@ -33,7 +37,7 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
 class Output(Protocol):
     """Where found faces go."""
 
-    def add(self, found: ImageFaces) -> None:
+    def add(self, found: PictureObjects) -> None:
         """Take the faces of one picture, of which there may be none."""
         ...
 
@@ -46,7 +50,7 @@ def open_output(
     target: str | Path,
     *,
     model: str,
-    markup: Markup,
+    labels: Labels,
     inputs: Sequence[str] = (),
     keep: Sequence[str] = (),
     form: str = "",
@@ -63,7 +67,7 @@ def open_output(
         target: A file, whose ending says the format; a folder, for one `.pts` file a face; or `-`
             for standard output, as JSON Lines or CSV.
         model: Name of the model.
-        markup: What the landmarks are.
+        labels: What is predicted; `.pts` files are for points only.
         inputs: Names of the pictures and videos, which are never overwritten.
         keep: More files that are not overwritten, such as that of the boxes.
         form: The format where the ending does not say it, one of `FORMATS`.
@@ -78,8 +82,8 @@ def open_output(
     if form not in FORMATS:
         raise ValueError(f"form must be one of {', '.join(FORMATS)}, got {form!r}")
     streams = {
-        "jsonl": lambda stream: JsonLines(stream, model=model),
-        "csv": lambda stream: CsvRows(stream, abstaining=abstaining),
+        "jsonl": lambda stream: JsonLines(stream, json_head(labels, model, whole=False)),
+        "csv": lambda stream: CsvRows(stream, labels, abstaining=abstaining),
     }
     if str(target) == "-":
         if form not in streams:
@@ -87,15 +91,17 @@ def open_output(
         return nullcontext(streams[form](sys.stdout))
     path = Path(target)
     if form == "pts":
+        if not labels.event:
+            raise ValueError(f"{path}: .pts files are for landmarks, not for scalars")
         names = OutputNames(path, inputs, suffix=".pts", overwrite=overwrite)
         return nullcontext(PtsFiles(names))
     refuse_inputs(path, [*inputs, *keep])
     if path.is_dir():
         raise ValueError(f"{path}: is a folder, not a file to write")
     if form == "json":
-        return json_document(path, model=model, markup=markup.name)
+        return json_document(path, labels, model)
     if form == "parquet":
-        return face_table(path, model=model, markup=markup)
+        return table(path, labels, model)
     return _streamed(path, streams[form])
 
 

@@ -1,15 +1,17 @@
-"""What a run did and did not do, in a few lines, and its exit code."""
+"""What is printed of a run: the objects, what was and was not done, and the exit code."""
 
 from __future__ import annotations
 
+import math
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
-from kdn.predict.outputs.face import ImageFaces, known_of, reason_of
-from kdn.predict.outputs.numbers import plain_text
-from kdn.predict.outputs.sink import TextSink
+from kdn.predict.outputs.rows import PictureObjects, plain_text, reason_of
+from kdn.predict.outputs.writers import TextSink
 
-__all__ = ["Summary"]
+__all__ = ["Listing", "Summary"]
 
 
 @dataclass
@@ -30,7 +32,7 @@ class Summary:
     empty: list[str] = field(default_factory=list)
     failures: list[tuple[str, str]] = field(default_factory=list)
 
-    def add(self, found: ImageFaces) -> None:
+    def add(self, found: PictureObjects) -> None:
         """Count a picture, or a frame of a video, that was done."""
         if found.frame is None:
             self.images += 1
@@ -40,9 +42,8 @@ class Summary:
             self.videos.add(found.file)
         self.faces += len(found.faces)
         for face in found.faces:
-            known = known_of(face)
-            self.landmarks += len(known)
-            self.unknown += int((~known).sum())
+            self.landmarks += len(face.known)
+            self.unknown += int((~face.known).sum())
 
     def fail(self, file: str, reason: str) -> None:
         """Count a file that was not done, or not wholly."""
@@ -87,3 +88,51 @@ def _first(lines: list[str], most: int) -> list[str]:
         return lines
     kind = lines[0].split(":")[0]
     return [*lines[:most], f"{kind}: … and {len(lines) - most} more"]
+
+
+class Listing:
+    """Prints each object's labels with their error bars on standard output, counted from 0.
+
+    The error bar is the standard deviation, of landmarks on each axis in image pixels; of scalars
+    the 90 % interval follows. What was given up has `?`.
+    """
+
+    def add(self, found: PictureObjects) -> None:
+        """Print the objects of a picture or a frame."""
+        where = plain_text(found.file) + ("" if found.frame is None else f", frame {found.frame}")
+        for number, face in enumerate(found.faces):
+            x0, y0, x1, y1 = (f"{side:.1f}" for side in face.bbox)
+            track = found.track(number)
+            who = f"face {number}" if track is None else f"track {track}"
+            score = f", score {face.score:.2f}" if face.labels.event else ""
+            print(f"{where}: {who}{score}, box {x0}, {y0} to {x1}, {y1}")
+            for line in _landmark_lines(face) if face.labels.event else _scalar_lines(face):
+                print(line.rstrip())
+
+    def fail(self, file: str, reason: str) -> None:
+        """Print nothing: the summary names what failed."""
+
+
+def _landmark_lines(face: Any) -> Iterator[str]:
+    """Yield a line for each landmark."""
+    names = face.markup.names or ("",) * len(face.landmarks)
+    rows = zip(face.landmarks, face.covariances, names, face.known, strict=True)
+    for index, ((x, y), covariance, name, known) in enumerate(rows):
+        across, down = (math.sqrt(covariance[i, i]) for i in (0, 1))
+        numbers = f"{x:8.1f} ± {across:4.1f} {y:8.1f} ± {down:4.1f}"
+        yield f"  {index:3d} {numbers} {' ' if known else '?'}{name}"
+
+
+def _scalar_lines(scalars: Any) -> Iterator[str]:
+    """Yield a line for each scalar."""
+    rows = zip(
+        scalars.names,
+        scalars.values,
+        scalars.uncertainty,
+        scalars.interval(0.9),
+        scalars.known,
+        strict=True,
+    )
+    for name, value, deviation, (low, high), known in rows:
+        mark = "" if known else "  ?"
+        yield f"  {name} {value:.1f} ± {deviation:.1f} ({low:.1f} – {high:.1f}){mark}"

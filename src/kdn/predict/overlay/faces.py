@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from jaxtyping import Bool, Float64, UInt8
+from jaxtyping import Bool, Float, Float64, UInt8
 
-from kdn.predict.outputs import FoundFace, known_of
-from kdn.predict.overlay.heat import heat_of
+from kdn.predict.overlay.heat import boundary_of, heat_of
 from kdn.predict.overlay.shapes import ellipse, ellipse_radius, face_size, own_levels, unsure
 from kdn.predict.overlay.strokes import Colour, Window, text_width
+from kdn.predict.results import Face, Prediction, Scalars
 
 __all__ = ["PARTS", "draw_faces"]
 
-PARTS = ("heatmaps", "contours", "boxes", "ellipses", "points")
+PARTS = ("heatmaps", "boundary", "contours", "boxes", "ellipses", "points")
 """What can be drawn, from the lowest layer to the highest."""
 
 # Okabe and Ito's colours, which the colour-blind tell apart, on strokes that are cased in black:
@@ -56,7 +57,7 @@ class _Pens:
 
 def draw_faces(
     rgb: UInt8[np.ndarray, "height width 3"],
-    faces: Sequence[FoundFace],
+    faces: Sequence[Prediction],
     *,
     level: float = 0.9,
     what: Sequence[str] = ("points", "ellipses"),
@@ -66,7 +67,7 @@ def draw_faces(
 
     Widths follow from the size of face and picture; positions are exact to about a twentieth of a
     pixel. What is not finite, or outside the picture, is not drawn. Landmarks that a face has given
-    up (`kdn.predict.outputs.known_of`) are grey rings, with grey ellipses.
+    up are grey rings, with grey ellipses.
 
     Args:
         rgb: The picture.
@@ -76,13 +77,15 @@ def draw_faces(
             landmark's own level (`Face.own_level`) where the model is recalibrated.
         what: Some of `PARTS`. `contours` join the landmarks along the mark-up's edges, `boxes`
             are each face's `bbox` with its score, `heatmaps` show each face's `density`: full
-            colour at a mode, none where more than 99 % of the mass is denser.
+            colour at a mode, none where more than 99 % of the mass is denser; `boundary` is where
+            the edge of the face may pass (`kdn.predict.boundary`). Of scalars the box and the
+            values are drawn.
         uncertain: Draw points and ellipses, in another colour, of those landmarks alone whose
             uncertainty exceeds this: px, or text like `3%` of `√(w·h)` of the landmarks' box.
 
     Raises:
-        ValueError: If there is no such part, if `level` is no share, if `uncertain` is no length,
-            or if a heatmap is asked for of a face that has no density.
+        ValueError: If there is no such part, if `level` is no share, or if `uncertain` is no
+            length; or if a boundary is asked for of a mark-up or density that has none.
     """
     wrong = [part for part in what if part not in PARTS]
     if wrong or isinstance(what, str):
@@ -90,13 +93,43 @@ def draw_faces(
     ellipse_radius(level)  # raises, also where there is no face
     drawn = np.ascontiguousarray(rgb).copy()
     for face in faces:
-        _draw(drawn, face, level, what, uncertain)
+        if isinstance(face, Face):
+            _draw(drawn, face, level, what, uncertain)
+        elif isinstance(face, Scalars):
+            _draw_scalars(drawn, face)
     return drawn
+
+
+def _draw_scalars(rgb: UInt8[np.ndarray, "height width 3"], scalars: Scalars) -> None:
+    """Draw the box of an object, with its scalars inside, one a line."""
+    x0, y0, x1, y1 = scalars.bbox
+    size = math.sqrt((x1 - x0) * (y1 - y0))
+    pens = _Pens.of(size, max(rgb.shape[:2]), bold=False)
+    words = [
+        f"{name} {value:.1f} +- {deviation:.1f}{'' if known else ' ?'}"  # OpenCV's font has no ±
+        for name, value, deviation, known in zip(
+            scalars.names, scalars.values, scalars.uncertainty, scalars.known, strict=True
+        )
+    ]
+    wide = max(text_width(line, height=pens.text) for line in words)
+    deep = 2.0 * pens.text * (len(words) + 1)
+    margin = 2 * pens.text
+    box = (x0 - margin, y0 - margin, max(x1, x0 + wide) + margin, max(y1, y0 + deep) + margin)
+    window = Window(rgb, box)
+    if window.empty:
+        return
+    frame = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], np.float64)
+    for width, colour in ((2 * pens.casing, _CASING), (0.0, _LINE)):
+        window.lines([frame], width=pens.frame + width, closed=True)
+        for number, line in enumerate(words):
+            corner = np.array([x0 + pens.text, y0 + 2.0 * pens.text * (number + 1)])
+            window.words(line, corner, height=pens.text, width=pens.text / 8 + 1.5 * width)
+        window.lay(colour)
 
 
 def _draw(
     rgb: UInt8[np.ndarray, "height width 3"],
-    face: FoundFace,
+    face: Face,
     level: float,
     what: Sequence[str],
     uncertain: float | str | None,
@@ -105,7 +138,7 @@ def _draw(
     marked = unsure(face, uncertain) & np.isfinite(face.landmarks).all(axis=1)
     size = face_size(face)
     pens = _Pens.of(size, max(rgb.shape[:2]), bold=uncertain is not None)
-    known = known_of(face)
+    known = face.known
     ellipses, doubtful = (
         _ellipses(face, marked & which, level) if "ellipses" in what else []
         for which in (known, ~known)
@@ -116,6 +149,8 @@ def _draw(
         return
     if "heatmaps" in what:
         _heatmap(window, face)
+    if "boundary" in what:
+        _boundary(window, face, pens)
     if "contours" in what:
         _contours(window, face, pens)
     if "boxes" in what:
@@ -135,7 +170,7 @@ def _draw(
 
 
 def _ellipses(
-    face: FoundFace, which: Bool[np.ndarray, " L"], level: float
+    face: Face, which: Bool[np.ndarray, " L"], level: float
 ) -> list[Float64[np.ndarray, "points 2"]]:
     """Return the ellipses of some landmarks, of those that have one."""
     levels = own_levels(face, level).tolist()
@@ -150,7 +185,7 @@ def _ring(centre: Float64[np.ndarray, "2"], radius: float) -> Float64[np.ndarray
 
 
 def _around(
-    face: FoundFace, ellipses: list[Float64[np.ndarray, "points 2"]], pens: _Pens, spread: float
+    face: Face, ellipses: list[Float64[np.ndarray, "points 2"]], pens: _Pens, spread: float
 ) -> tuple[float, float, float, float]:
     """Return a box that everything drawn of a face lies in, `spread` px wider than its points."""
     corners = np.array(face.bbox, np.float64).reshape(2, 2)
@@ -179,13 +214,13 @@ def _cased(
     window.lay(colour)
 
 
-def _contours(window: Window, face: FoundFace, pens: _Pens) -> None:
+def _contours(window: Window, face: Face, pens: _Pens) -> None:
     """Draw the mark-up's edges."""
     ends = (face.landmarks[list(edge)] for edge in face.markup.edges)
     _cased(window, [pair for pair in ends if np.isfinite(pair).all()], pens, _LINE, closed=False)
 
 
-def _box(window: Window, face: FoundFace, pens: _Pens) -> None:
+def _box(window: Window, face: Face, pens: _Pens) -> None:
     """Draw a face's box, and its score above or, where there is no room, inside."""
     x0, y0, x1, y1 = face.bbox
     frame = np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]], np.float64)
@@ -203,13 +238,22 @@ def _box(window: Window, face: FoundFace, pens: _Pens) -> None:
         window.lay(colour)
 
 
-def _heatmap(window: Window, face: FoundFace) -> None:
+def _heatmap(window: Window, face: Face) -> None:
     """Draw where the densities are."""
-    density = getattr(face, "density", None)
-    if density is None:
-        raise ValueError("heatmaps need faces with a density, which one of these lacks")
     height, width = window.pixels.shape[:2]
-    heat = heat_of(density, window.corner, height=height, width=width)
+    _glow(window, heat_of(face.density, window.corner, height=height, width=width))
+
+
+def _boundary(window: Window, face: Face, pens: _Pens) -> None:
+    """Draw where the boundary of a face may pass, and the curve through its landmarks' means."""
+    height, width = window.pixels.shape[:2]
+    heat, curve = boundary_of(face, window.corner, height=height, width=width)
+    _glow(window, heat)
+    _cased(window, [curve], pens, _LINE, closed=False)
+
+
+def _glow(window: Window, heat: Float[np.ndarray, "height width"]) -> None:
+    """Lay a map of shares, 0 to 1, over the picture."""
     rows, columns = np.nonzero(heat > 0.01)
     if not len(rows):  # a face smaller than a pixel
         return

@@ -9,9 +9,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from kdn.density import Density, KernelDensity, MappedDensity
-from kdn.grid import Affine
+from kdn.grid import Affine, Grid
+from kdn.predict.boundary import boundary_map
+from kdn.predict.results import Face
 
-__all__ = ["heat_of"]
+__all__ = ["boundary_of", "heat_of"]
+
+_CONTOURS = ("jaw", "contour")
+"""Groups of a mark-up whose landmarks lie along the boundary of the face, in order."""
 
 _SAMPLES = 96  # along the longer side, of a density that has no cells
 
@@ -40,6 +45,46 @@ def heat_of(
     return _of_points(density, corner, height, width)
 
 
+def boundary_of(
+    face: Face, corner: Float[np.ndarray, "2"], *, height: int, width: int
+) -> tuple[Float[np.ndarray, "height width"], Float[np.ndarray, "points 2"]]:
+    """Return the probability that the boundary passes at each pixel, and the curve, image pixels.
+
+    Args:
+        face: Of a mark-up with a group `jaw` or `contour`, and with densities on a grid.
+        corner: As for `heat_of`.
+        height: Likewise.
+        width: Likewise.
+
+    Raises:
+        ValueError: If it has no such group or densities.
+    """
+    groups, density = face.markup.groups, face.density
+    contour = next((groups[name] for name in _CONTOURS if name in groups), None)
+    if contour is None:
+        raise ValueError(f"boundary needs a group jaw or contour, {face.markup.name} has none")
+    if not (isinstance(density, MappedDensity) and isinstance(density.density, KernelDensity)):
+        raise ValueError("boundary needs the density of one crop by a head of maps")
+    boundary = boundary_map(density.density[None], contour)
+    to_image = Affine.of_matrix(density.affine.matrix.reshape(-1, 2, 3)[0].double().cpu())
+    cells = boundary.probs[0].float().cpu().numpy()
+    moved = _warped(cells, boundary.grid, to_image, corner, height, width)
+    return moved, to_image.points(boundary.curve[0].double().cpu()).numpy()
+
+
+def _warped(
+    cells: np.ndarray, grid: Grid, to_image: Affine, corner: np.ndarray, height: int, width: int
+) -> Float[np.ndarray, "height width"]:
+    """Return a map of cells in a window of the image, linear between their centres."""
+    to_crop = torch.tensor(
+        [[grid.spacing[0], 0.0, grid.origin[0]], [0.0, grid.spacing[1], grid.origin[1]]],
+        dtype=torch.float64,
+    )
+    to_window = Affine(torch.eye(2, dtype=torch.float64), -torch.from_numpy(corner))
+    matrix = (to_window @ to_image @ Affine.of_matrix(to_crop)).matrix
+    return cv2.warpAffine(cells, matrix.numpy(), (width, height))
+
+
 def _of_cells(
     density: KernelDensity, affine: Affine, corner: np.ndarray, height: int, width: int
 ) -> Float[np.ndarray, "height width"]:
@@ -48,19 +93,13 @@ def _of_cells(
     refine = max(1, round(max(density.grid.spacing) / 2))
     levels = _levels(density.cell_masses(refine))
     grid = density.grid.refine(refine)
-    to_crop = torch.tensor(
-        [[grid.spacing[0], 0.0, grid.origin[0]], [0.0, grid.spacing[1], grid.origin[1]]],
-        dtype=torch.float64,
-    )
-    to_window = Affine(torch.eye(2, dtype=torch.float64), -torch.from_numpy(corner))
     matrices = affine.matrix.detach().double().cpu().reshape(-1, 2, 3)
     found = np.zeros((height, width), np.float32)
     # The landmarks of a face share their crop, and with it one map.
     for matrix in torch.unique(matrices, dim=0):
         same = (matrices == matrix).all(dim=-1).all(dim=-1)
         most = levels.reshape(-1, *levels.shape[-2:])[same].amax(dim=0).float().cpu().numpy()
-        cells_to_window = (to_window @ Affine.of_matrix(matrix) @ Affine.of_matrix(to_crop)).matrix
-        moved = cv2.warpAffine(most, cells_to_window.numpy(), (width, height))
+        moved = _warped(most, grid, Affine.of_matrix(matrix), corner, height, width)
         found = np.maximum(found, moved)
     return found
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float64
 
 from kdn.data.numbers import length_of
-from kdn.predict.outputs import FoundFace
+from kdn.predict.results import Face
 
 __all__ = ["ellipse", "ellipse_radius", "face_size", "own_levels", "unsure"]
 
@@ -30,14 +30,12 @@ def ellipse_radius(level: float) -> float:
     return math.sqrt(-2.0 * math.log1p(-level))
 
 
-def own_levels(face: FoundFace, level: float) -> Float64[np.ndarray, " L"]:
+def own_levels(face: Face, level: float) -> Float64[np.ndarray, " L"]:
     """Return the level that each landmark's ellipse is drawn for: the face's own for that.
 
     At most 0.9999, which is 4.3 standard deviations: an ellipse can be drawn for no more than that.
     """
-    own = getattr(face, "own_level", None)
-    levels = np.full(len(face.landmarks), level) if own is None else own(level)
-    return np.clip(levels, 1e-4, 0.9999)
+    return np.clip(face.own_level(level), 1e-4, 0.9999)
 
 
 def ellipse(
@@ -68,7 +66,7 @@ def ellipse(
     return centre + (circle * np.sqrt(values)) @ vectors.T
 
 
-def face_size(face: FoundFace) -> float:
+def face_size(face: Face) -> float:
     """Return `√(w·h)` of the tight box of a face's landmarks, px; 0 if none is finite."""
     points = face.landmarks[np.isfinite(face.landmarks).all(axis=1)]
     if not len(points):
@@ -76,7 +74,7 @@ def face_size(face: FoundFace) -> float:
     return math.sqrt(float(np.prod(points.max(axis=0) - points.min(axis=0))))
 
 
-def unsure(face: FoundFace, threshold: float | str | None) -> Bool[np.ndarray, " L"]:
+def unsure(face: Face, threshold: float | str | None) -> Bool[np.ndarray, " L"]:
     """Return which landmarks are less sure than a threshold; all of them without one.
 
     Args:

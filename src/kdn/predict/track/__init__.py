@@ -3,7 +3,7 @@
 from kdn.predict.track.frames import VideoWriter, read_frames
 from kdn.predict.track.kalman import Fused, LandmarkFilter, smooth
 from kdn.predict.track.motion import Motion
-from kdn.predict.track.offline import smooth_tracks
+from kdn.predict.track.offline import smooth_tracks, without_maps
 from kdn.predict.track.tracker import FaceTracker, Rules, TrackedFace
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "read_frames",
     "smooth",
     "smooth_tracks",
+    "without_maps",
 ]

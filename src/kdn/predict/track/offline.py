@@ -11,7 +11,7 @@ from kdn.predict.track.kalman import Fused, smooth
 from kdn.predict.track.motion import Motion
 from kdn.predict.track.tracker import TrackedFace, fused_face, with_extent
 
-__all__ = ["smooth_tracks"]
+__all__ = ["smooth_tracks", "without_maps"]
 
 
 def smooth_tracks(
@@ -58,3 +58,16 @@ def smooth_tracks(
             here = Fused(fused.landmarks[row], fused.covariances[row], fused.velocities[row])
             result[index].append(replace(face, face=fused_face(face.face, here)))
     return result
+
+
+def without_maps(faces: Sequence[TrackedFace]) -> list[TrackedFace]:
+    """Return faces of a frame without their heatmaps, so that a whole video can be kept.
+
+    What was measured keeps its landmarks and covariances, with the Gaussian of these as density.
+    """
+    return [
+        face
+        if face.measured is None
+        else replace(face, measured=replace(face.measured, density=face.face.density))
+        for face in faces
+    ]

@@ -13,7 +13,7 @@ from jaxtyping import Float64, UInt8
 from kdn.data.sample import Box, iou
 from kdn.density import GaussianDensity
 from kdn.grid import Affine
-from kdn.predict.face import Face
+from kdn.predict.results import Face
 from kdn.predict.track.boxes import box_about, inside, matched, moved
 from kdn.predict.track.kalman import Fused, LandmarkFilter
 from kdn.predict.track.motion import Motion

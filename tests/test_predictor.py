@@ -11,11 +11,11 @@ from PIL import Image
 from kdn.data import CropDataset, PointLabels, Sample, SyntheticFaces
 from kdn.models.checkpoint import save_model
 from kdn.models.model import build_model
-from kdn.predict.columns import predict
 from kdn.predict.detect import Detection
-from kdn.predict.face import face_score
-from kdn.predict.predictor import Landmarker, load
+from kdn.predict.predictor import Predictor, load
+from kdn.predict.results import face_score
 from kdn.recipe import DataRecipe, HeadRecipe, NetworkRecipe, Recipe
+from predicting import predicted
 
 RECIPE = Recipe(
     data=DataRecipe(height=32, width=48, context=0.9),
@@ -26,9 +26,9 @@ FACES = SyntheticFaces(3, seed=2, size=(150, 170))
 
 
 @pytest.fixture(scope="module")
-def model() -> Landmarker:
+def model() -> Predictor:
     torch.manual_seed(0)
-    return Landmarker(build_model(RECIPE).eval())
+    return Predictor(build_model(RECIPE).eval())
 
 
 def boxes_of(index: int) -> list[tuple[float, float, float, float]]:
@@ -38,9 +38,9 @@ def boxes_of(index: int) -> list[tuple[float, float, float, float]]:
 
 
 def test_a_face_is_what_predict_gives_for_the_same_box(model):
-    expected, _ = predict(model.model, FACES[:], mirror=True)
+    expected = predicted(model.model, FACES[:], flip=True)
     for index, sample in enumerate(FACES):
-        (face,) = model(sample.read(), [sample.bbox], again=False)
+        (face,) = model(sample.read(), [sample.bbox], refine=False)
         np.testing.assert_allclose(face.landmarks, expected.prediction[index], atol=1e-3)
         assert expected.uncertainty is not None
         assert expected.covariances is not None
@@ -54,7 +54,7 @@ def test_a_face_is_what_predict_gives_for_the_same_box(model):
 
 
 def test_the_density_is_in_image_pixels(model):
-    (face,) = model(FACES[1].read(), [FACES[1].bbox], again=False)
+    (face,) = model(FACES[1].read(), [FACES[1].bbox], refine=False)
     np.testing.assert_allclose(face.density.mean.numpy(), face.landmarks, atol=1e-3)
     assert tuple(face.density.batch_shape) == (68,)
     assert bool(face.density.log_prob(torch.from_numpy(face.landmarks).float()).isfinite().all())
@@ -123,7 +123,7 @@ def test_a_poor_crop_is_made_again(model):
     wide, high = side * (x1 - x0) / 2, side * (y1 - y0) / 2
     poor = (middle[0] - wide, middle[1] - high, middle[0] + wide, middle[1] + high)
     told = _Told(model.model, sample.landmarks)
-    (once,), (again,), (own,) = (told(picture, [poor], again=how) for how in (False, None, True))
+    (once,), (again,), (own,) = (told(picture, [poor], refine=how) for how in (False, None, True))
     assert once.bbox == poor
     for face in (again, own):
         assert face.bbox == pytest.approx(once.landmark_box)
@@ -143,7 +143,7 @@ def test_a_second_crop_may_score_a_little_less(model, second, kept):
     assert face.score == (second if kept else 0.9)
 
 
-class _Told(Landmarker):
+class _Told(Predictor):
     """Knows the true landmarks, and is as sure as its crop is small, or as it is told."""
 
     def __init__(self, model, landmarks, scores=None, otherwise=None):
@@ -152,31 +152,33 @@ class _Told(Landmarker):
         self.scores = scores or {}
         self.otherwise = otherwise
 
-    def _face(self, density, points, place, crop_to_image):
-        face = super()._face(density, points, place, crop_to_image)
-        sure = np.full(68, math.exp(0.5 * float(crop_to_image.log_abs_det())))
-        score = self.scores.get(place.bbox, self.otherwise or 1 / sure[0])
-        return replace(face, landmarks=self.truth, uncertainty=sure, score=score)
+    def _predicted(self, pictures, regions, batch):
+        for face in super()._predicted(pictures, regions, batch):
+            crop_to_image = self.framing.crop_to_image(face.bbox)
+            sure = np.full(68, math.exp(0.5 * float(crop_to_image.log_abs_det())))
+            score = self.scores.get(face.bbox, self.otherwise or 1 / sure[0])
+            yield replace(face, landmarks=self.truth, uncertainty=sure, score=score)
 
 
-class _CutOff(Landmarker):
+class _CutOff(Predictor):
     """Knows the true landmarks as far as they are in its crop."""
 
     def __init__(self, model, landmarks):
         super().__init__(model)
         self.truth = landmarks
 
-    def _face(self, density, points, place, crop_to_image):
-        face = super()._face(density, points, place, crop_to_image)
-        data = self.model.recipe.data
-        inside = crop_to_image.inverse().points(torch.from_numpy(self.truth))
-        inside = inside.clamp(min=0).minimum(torch.tensor([data.width - 1.0, data.height - 1.0]))
-        return replace(face, landmarks=crop_to_image.points(inside).numpy(), score=0.5)
+    def _predicted(self, pictures, regions, batch):
+        edge = torch.tensor([self.framing.width - 1.0, self.framing.height - 1.0])
+        for face in super()._predicted(pictures, regions, batch):
+            crop_to_image = self.framing.crop_to_image(face.bbox)
+            inside = crop_to_image.inverse().points(torch.from_numpy(self.truth))
+            points = crop_to_image.points(inside.clamp(min=0).minimum(edge)).numpy()
+            yield replace(face, landmarks=points, score=0.5)
 
 
 def test_landmarks_at_one_point_are_no_crop(model):
     told = _Told(model.model, np.full((68, 2), 40.0))
-    (face,) = told(FACES[0].read(), [FACES[0].bbox], again=True)
+    (face,) = told(FACES[0].read(), [FACES[0].bbox], refine=True)
     assert face.bbox == FACES[0].bbox
 
 
@@ -186,7 +188,7 @@ def test_a_face_that_is_cut_off_is_cropped_again_until_it_is_not(model):
     x0, y0, x1, y1 = sample.bbox
     high = (x0, y0 - 0.7 * (y1 - y0), x1, y1 - 0.7 * (y1 - y0))
     (once,), (settled,) = (
-        _CutOff(model.model, sample.landmarks)(sample.read(), [high], again=how)
+        _CutOff(model.model, sample.landmarks)(sample.read(), [high], refine=how)
         for how in (False, None)
     )
     assert once.landmark_box[3] < y1 - 0.1 * (y1 - y0)
@@ -212,14 +214,14 @@ def test_a_checkpoint_is_loaded_by_its_path(model, tmp_path):
     path = tmp_path / "mine.safetensors"
     save_model(path, model.model, {"epoch": 3})
     loaded = load(path)
-    assert loaded.facts["epoch"] == 3
-    assert loaded.mirror
-    assert not load(path, mirror=False).mirror
+    assert loaded.metadata["epoch"] == 3
+    assert loaded.looks.flips == [True]
+    assert load(path, flip=False).looks.flips == [False]
     (one,), (other,) = (m(FACES[0].read(), [FACES[0].bbox]) for m in (model, loaded))
     np.testing.assert_array_equal(one.landmarks, other.landmarks)
     adaptive = replace(RECIPE, head=HeadRecipe("kdn_adaptive", refine=1))
     save_model(path, build_model(adaptive), {})
-    assert not load(path).mirror
+    assert load(path).looks.flips == [False]
 
 
 def test_what_is_not_there(model, tmp_path):
@@ -256,7 +258,7 @@ def test_the_crop_is_the_one_that_was_trained_on(model):
     )
     with torch.no_grad():
         expected = model.model.density(data[0]["image"][None], flip=True).mean[0]
-    (face,) = model(sample.read(), [sample.bbox], again=False)
+    (face,) = model(sample.read(), [sample.bbox], refine=False)
     matrix = data[0]["crop_to_image"].numpy()
     points = expected.double().numpy() @ matrix[:, :2].T + matrix[:, 2]
     np.testing.assert_allclose(face.landmarks, points, atol=1e-3)
@@ -265,12 +267,12 @@ def test_the_crop_is_the_one_that_was_trained_on(model):
 # Models of other things than faces
 
 
-def model_cropping(crop: str, **data) -> Landmarker:
+def model_cropping(crop: str, **data) -> Predictor:
     """Return a landmarker for crops of boxes or whole pictures; five points, not square."""
     size = {"height": 32, "width": 48, "markup": "face5", **data}
     recipe = replace(RECIPE, data=DataRecipe(crop=crop, **size))  # pyright: ignore[reportArgumentType]
     torch.manual_seed(0)
-    return Landmarker(build_model(recipe).eval(), mirror=False)
+    return Predictor(build_model(recipe).eval(), flip=False)
 
 
 def five(sample: Sample) -> Sample:
@@ -287,7 +289,7 @@ def five(sample: Sample) -> Sample:
 @pytest.mark.parametrize("crop", ["box", "picture"])
 def test_other_things_are_what_predict_gives(crop):
     model, samples = model_cropping(crop, context=1.2), [five(sample) for sample in FACES]
-    expected, _ = predict(model.model, samples)
+    expected = predicted(model.model, samples)
     for index, sample in enumerate(samples):
         boxes = None if crop == "picture" else [sample.bbox]
         (face,) = model(sample.read(), boxes)
@@ -296,7 +298,7 @@ def test_other_things_are_what_predict_gives(crop):
         whole = (-0.5, -0.5, width - 0.5, height - 0.5)
         assert face.bbox == (sample.bbox if boxes else whole)
         assert math.isnan(face.detection) is (crop == "box")
-        (seen,) = Landmarker(model.model, mirror=False, views=(1.0, 1.0))(sample.read(), boxes)
+        (seen,) = Predictor(model.model, flip=False, views=(1.0, 1.0))(sample.read(), boxes)
         np.testing.assert_allclose(seen.density.mean, face.density.mean, atol=1e-3)
 
 
@@ -306,7 +308,7 @@ def test_whole_pictures_have_no_boxes_and_no_detector():
 
     model, picture = model_cropping("picture"), FACES[1].read()
     for detector in ("auto", "haar", "none", find):
-        (face,) = model(picture, detector=detector, again=True)
+        (face,) = model(picture, detector=detector, refine=True)
         assert face.detection == 1
     assert [len(faces) for faces in model([picture, picture[:40]])] == [1, 1]
     for boxes in (boxes_of(1), []):
@@ -320,10 +322,10 @@ def test_boxes_of_other_things_are_asked_for(monkeypatch):
         model(picture)
     (face,) = model(picture, detector="none")
     assert face.bbox == (-0.5, -0.5, picture.shape[1] - 0.5, picture.shape[0] - 0.5)
-    monkeypatch.setattr("kdn.predict.predictor.can_follow", lambda face: True)
-    monkeypatch.setattr("kdn.predict.predictor.poor_crop", lambda face, context: True)
+    monkeypatch.setattr("kdn.predict.predictor.can_follow", lambda *boxes: True)
+    monkeypatch.setattr("kdn.predict.predictor.poor_crop", lambda *boxes: True)
     box = boxes_of(1)[1]
-    (moved,) = model(picture, [box], again=True)
+    (moved,) = model(picture, [box], refine=True)
     assert moved.bbox != box
     assert model(picture, [box])[0].bbox == box
 
@@ -331,4 +333,4 @@ def test_boxes_of_other_things_are_asked_for(monkeypatch):
 def test_whole_pictures_and_boxes_are_not_looked_at_together():
     whole, boxed = model_cropping("picture").model, model_cropping("box").model
     with pytest.raises(ValueError, match=r"one data\.crop, got picture, box"):
-        Landmarker(whole, others=[boxed])
+        Predictor(whole, boxed)
