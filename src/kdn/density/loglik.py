@@ -37,9 +37,11 @@ def log_prob_of_maps(
     follow = maps.differentiable or (torch.is_grad_enabled() and points.requires_grad)
     if follow or torch.compiler.is_compiling():
         return _log_prob_of_maps(maps, points)
+    shape, cells = maps.grid.shape, maps.grid.numel
+    numbers = max(cells, points.shape[1] * max(cells // shape[0], *shape, 1))
     values = [
         _log_prob_of_maps(maps.rows(block), points[block])
-        for block in blocks(maps.count, maps.grid.numel, 4 * CACHED)
+        for block in blocks(maps.count, numbers, 4 * CACHED)
     ]
     return torch.cat(values)
 

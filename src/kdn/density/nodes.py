@@ -237,7 +237,7 @@ def _length(apart: list[Tensor]) -> Tensor:
 
 def _equally_weighted(points: Tensor, weights: Tensor) -> Tensor:
     """Return nodes drawn systematically by weight, all of which weigh the same."""
-    count = min(points.shape[1], 2 * NODES)
+    count = 4 * NODES
     cumulative = weights.double().expand(points.shape[:2]).cumsum(1)
     steps = (torch.arange(count, dtype=torch.float64, device=points.device) + 0.5) / count
     index = torch.searchsorted(cumulative, steps * cumulative[:, -1:])
