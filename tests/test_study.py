@@ -18,7 +18,7 @@ from kdn.data import SyntheticFaces
 from kdn.predictions import read_predictions
 from kdn.recipe import DataRecipe, NetworkRecipe, OptimiseRecipe, Recipe
 from kdn.study import Plan, Study, run_study, training
-from kdn.study.training import finished, run_folder
+from kdn.study.results import finished, run_folder
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -41,7 +41,7 @@ STUDY = Study(plan=PLAN, test=("synthetic:7:1",), occluded=("synthetic:5:3",), b
 def done(tmp_path_factory, one_thread) -> Path:
     """Return the folder of a study that nothing disturbed."""
     out = tmp_path_factory.mktemp("study")
-    assert run_study(STUDY, out, quiet=True, said=lambda line: None) == {}
+    assert run_study(STUDY, out, quiet=True, log=lambda line: None) == {}
     return out
 
 
@@ -118,7 +118,7 @@ def test_nothing_is_trained_twice(done, tmp_path, monkeypatch):
         raise AssertionError("a finished run was trained again")
 
     monkeypatch.setattr(training, "train", trained)
-    assert run_study(STUDY, out, quiet=True, said=lambda line: None) == {}
+    assert run_study(STUDY, out, quiet=True, log=lambda line: None) == {}
     assert (out / "report.md").read_bytes() == (done / "report.md").read_bytes()
 
 
@@ -134,10 +134,10 @@ def test_an_interrupted_study_goes_on_to_the_same_bits(done, tmp_path, monkeypat
 
     monkeypatch.setattr(training, "train", dying)
     with pytest.raises(KeyboardInterrupt):
-        run_study(STUDY, out, quiet=True, said=lambda line: None)
+        run_study(STUDY, out, quiet=True, log=lambda line: None)
     before = weights_of(out)
     assert len(before) == 2
-    run_study(STUDY, out, quiet=True, said=lambda line: None)
+    run_study(STUDY, out, quiet=True, log=lambda line: None)
     assert weights_of(out) == weights_of(done)
 
 
@@ -146,7 +146,7 @@ def test_a_changed_recipe_is_a_new_run(done, tmp_path):
     shutil.copytree(done, out)
     slower = replace(TINY, optimise=replace(TINY.optimise, rate=5e-4))
     plan = replace(PLAN, base=slower, methods=("kdn_gaussian",), seeds=1, once=(), sweep=())
-    run_study(replace(STUDY, plan=plan), out, quiet=True, said=lambda line: None)
+    run_study(replace(STUDY, plan=plan), out, quiet=True, log=lambda line: None)
     before, after = weights_of(done), weights_of(out)
     assert len(after) == len(before) + 1
     assert {name: after[name] for name in before} == before
@@ -162,7 +162,7 @@ def test_a_run_that_fails_does_not_stop_the_others(tmp_path, monkeypatch):
 
     monkeypatch.setattr(training, "train", failing)
     plan = replace(PLAN, seeds=1, sweep=(), methods=("softlabel", "kdn_gaussian"))
-    failed = run_study(replace(STUDY, plan=plan), tmp_path, quiet=True, said=lambda line: None)
+    failed = run_study(replace(STUDY, plan=plan), tmp_path, quiet=True, log=lambda line: None)
     assert list(failed.values()) == ["no such luck"]
     report = (tmp_path / "report.md").read_text("utf-8")
     assert "no such luck" in report
@@ -191,10 +191,10 @@ def test_predictions_are_made_again_when_the_folder_holds_other_faces(tmp_path):
     faces(tmp_path / "test", 3)
     plan = replace(PLAN, seeds=1, sweep=(), methods=("kdn_gaussian", "kdn_uniform"))
     study = replace(STUDY, plan=plan, test=(str(tmp_path / "test"),), occluded=())
-    run_study(study, tmp_path / "out", quiet=True, said=lambda line: None)
+    run_study(study, tmp_path / "out", quiet=True, log=lambda line: None)
     before = weights_of(tmp_path / "out")
     faces(tmp_path / "test", 5, first=3)
-    run_study(study, tmp_path / "out", quiet=True, said=lambda line: None)
+    run_study(study, tmp_path / "out", quiet=True, log=lambda line: None)
     assert weights_of(tmp_path / "out") == before
     for path in (tmp_path / "out").glob("runs/*/predictions-*.parquet"):
         assert len(read_predictions(path)) == 5
@@ -241,9 +241,9 @@ def test_side_by_side_gives_the_same_bits(done, tmp_path):
     plan = replace(PLAN, seeds=1, sweep=(), methods=("softlabel", "kdn_gaussian"))
     lines: list[str] = []
     jobs = max(2, training.cores())  # one core, so one thread, for each
-    run_study(replace(STUDY, plan=plan), tmp_path / "one", quiet=True, said=lambda line: None)
+    run_study(replace(STUDY, plan=plan), tmp_path / "one", quiet=True, log=lambda line: None)
     failed = run_study(
-        replace(STUDY, plan=plan), tmp_path / "two", jobs=jobs, quiet=True, said=lines.append
+        replace(STUDY, plan=plan), tmp_path / "two", jobs=jobs, quiet=True, log=lines.append
     )
     assert failed == {}
     assert weights_of(tmp_path / "two") == weights_of(tmp_path / "one")

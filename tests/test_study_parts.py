@@ -19,12 +19,25 @@ from kdn.models.model import build_model
 from kdn.predictions import Predictions
 from kdn.recipe import DataRecipe, HeadRecipe, NetworkRecipe, Recipe
 from kdn.study import METHODS, PRESETS, Plan, training
-from kdn.study.compare import Summary, difference, summarise
 from kdn.study.floor import cell_share, decode_floor, perfect_density
-from kdn.study.gradients import loss_gradient
-from kdn.study.heatmaps import boundary_table, hidden_faces, occlusion_table, seen_faces
+from kdn.study.heatmaps import (
+    boundary_table,
+    hidden_faces,
+    loss_gradient,
+    occlusion_table,
+    seen_faces,
+)
 from kdn.study.plan import REFERENCE
-from kdn.study.report import Picture, Table, number, with_interval, write_report
+from kdn.study.report import (
+    Picture,
+    Summary,
+    Table,
+    difference,
+    number,
+    summarise,
+    with_interval,
+    write_report,
+)
 from kdn.study.tables import epochs_to_final, sweep_table
 
 BASE = Recipe(data=DataRecipe(train=("synthetic:9:0",), valid_fraction=0.0))

@@ -74,8 +74,8 @@ def study(
         preface=given.expected,
         bootstrap=bootstrap,
     )
-    said = (lambda line: None) if quiet else print
-    failed = run_study(study, out, jobs=jobs, accelerator=accelerator, quiet=quiet, said=said)
+    log = (lambda line: None) if quiet else print
+    failed = run_study(study, out, jobs=jobs, accelerator=accelerator, quiet=quiet, log=log)
     for name, problem in failed.items():
         print(f"failed: {name}: {problem}", file=sys.stderr)
     return 1 if failed else 0

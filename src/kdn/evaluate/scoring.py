@@ -78,8 +78,8 @@ def _scores_of_scalars(data: Labelled) -> list[Score]:
         return scores_of((names[0], row) for row in parts[names[0]])
     parts = {f"mean of {len(names)} values": _means(list(parts.values())), **parts}
     return scores_of(
-        (part, (f"{part}: {name}", unit, values))
-        for part, rows in parts.items()
+        (subset, (f"{subset}: {name}", unit, values))
+        for subset, rows in parts.items()
         for name, unit, values in rows
     )
 

@@ -113,9 +113,14 @@ def _neighbours(edges: tuple[tuple[int, int], ...], count: int) -> tuple[list[in
     before, behind = list(range(count)), list(range(count))
     for start, end in edges:
         # Where edges do not run one way, a landmark's second neighbour takes the free side.
-        for here, there, sides in ((start, end, (behind, before)), (end, start, (before, behind))):
-            free = [side for side in sides if side[here] == here]
+        for index, neighbour, sides in (
+            (start, end, (behind, before)),
+            (end, start, (before, behind)),
+        ):
+            free = [side for side in sides if side[index] == index]
             if not free:
-                raise ValueError(f"edges must give a landmark two neighbours at most, {here} has 3")
-            free[0][here] = there
+                raise ValueError(
+                    f"edges must give a landmark two neighbours at most, {index} has 3"
+                )
+            free[0][index] = neighbour
     return before, behind

@@ -64,7 +64,7 @@ def ced_figure(
     what, mean = ("images", "NME %") if points else ("labels", "MAE")
     label = f"NME, % of {_length_name(normaliser)}" if points else "absolute error"
     panel(axes, x=label, y=f"{what} with at most that, %")
-    legend(new, axes, place="outside right upper", title=f"{mean} / AUC@{threshold:g} % (exact)")
+    legend(new, axes, loc="outside right upper", title=f"{mean} / AUC@{threshold:g} % (exact)")
     return new
 
 
@@ -91,7 +91,7 @@ def reliability_figure(named: Mapping[str, Predictions]) -> Figure:
     axes.text(98, 2, "regions too small", ha="right", **italic)
     axes.set(xlim=(0, 100), ylim=(0, 100), aspect="equal")
     panel(axes, x="nominal mass of the region, %", y="labels inside, %")
-    legend(new, axes, place="outside right upper", title="mean gap, points of %")
+    legend(new, axes, loc="outside right upper", title="mean gap, points of %")
     return new
 
 
@@ -130,7 +130,7 @@ def sparsification_figure(
     if any(predictions.kind == "scalars" for predictions in named.values()):
         what = "the label's unit"
     panel(axes, x="least sure labels removed, %", y="mean error of the rest, % of that of all")
-    legend(new, axes, place="outside right upper", title=f"AUSE ({what})")
+    legend(new, axes, loc="outside right upper", title=f"AUSE ({what})")
     return new
 
 
@@ -228,5 +228,5 @@ def convergence_figure(
         raise ValueError(f"marks must name curves, got {', '.join(unknown)}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel(axes, x="epoch", y="training loss, nats", title=title)
-    legend(new, axes, place="outside right upper")
+    legend(new, axes, loc="outside right upper")
     return new

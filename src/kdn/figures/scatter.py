@@ -80,7 +80,7 @@ def uncertainty_figure(
     bar.ax.tick_params(labelsize=7)
     bar.ax.yaxis.set_major_formatter(FuncFormatter(_plain))
     bar.outline.set_visible(False)
-    legend(new, axes.flat[0], place="outside lower center", columns=min(columns, 2))
+    legend(new, axes.flat[0], loc="outside lower center", columns=min(columns, 2))
     return new
 
 
@@ -149,7 +149,7 @@ def _cloud(
         label=f"mean error under a {'' if scalars else 'round '}Gaussian",
     )
     parts = np.array_split(np.argsort(x, kind="stable"), _BINS)
-    means = [(np.median(x[part]), y[part].mean()) for part in parts if len(part)]
+    means = [(np.median(x[rows]), y[rows].mean()) for rows in parts if len(rows)]
     axes.plot(
         *zip(*means, strict=True),
         ls="",

@@ -51,13 +51,13 @@ def panel(axes: Axes, *, x: str, y: str, title: str = "") -> None:
         axes.spines[side].set_color(MUTED)
 
 
-def legend(new: Figure, axes: Axes, *, place: Place, title: str = "", columns: int = 1) -> None:
+def legend(new: Figure, axes: Axes, *, loc: Place, title: str = "", columns: int = 1) -> None:
     """Add a legend outside all axes of a figure, where it cannot hide a curve."""
     handles, labels = axes.get_legend_handles_labels()
     new.legend(
         handles,
         labels,
-        loc=place,  # pyright: ignore[reportArgumentType] (its stub has no "outside" places)
+        loc=loc,  # pyright: ignore[reportArgumentType] (its stub has no "outside" places)
         title=title or None,
         ncols=columns,
         handlelength=3.2,  # two of the longest dashes

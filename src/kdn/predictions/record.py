@@ -191,7 +191,7 @@ class Predictions:
             if isinstance(parts[0], np.ndarray):
                 joined[entry.name] = np.concatenate(parts)
             elif isinstance(parts[0], tuple):
-                joined[entry.name] = tuple(value for part in parts for value in part)
+                joined[entry.name] = tuple(value for chunk in parts for value in chunk)
         attributes = {
             name: [value for chunk in chunks for value in chunk.attributes[name]]
             for name in first.attributes

@@ -1,12 +1,16 @@
-"""Numbers beside the figures of heatmaps: entropy at hidden landmarks, shape at the boundary."""
+"""What maps show: entropy at hidden landmarks, shape at the boundary, the gradient of the loss."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
+import torch
 from jaxtyping import Bool, Float
+from torch import Tensor
 
+from kdn.data import CropDataset, Sample
 from kdn.data.markup import Markup
 from kdn.evaluate import (
     Resamples,
@@ -16,11 +20,25 @@ from kdn.evaluate import (
     elongation,
     interval,
 )
+from kdn.models.checkpoint import load_model
+from kdn.models.model import Model, build_model
 from kdn.predictions import Maps, Predictions, core_covariances
+from kdn.recipe import Recipe
 from kdn.study.plan import METHODS
 from kdn.study.report import Table, number
+from kdn.train import kept_path
 
-__all__ = ["boundary_table", "hidden_faces", "occlusion_table", "seen_faces"]
+__all__ = [
+    "KEPT_EPOCH",
+    "boundary_table",
+    "crop_of",
+    "gradient_stages",
+    "hidden_faces",
+    "loss_gradient",
+    "occlusion_table",
+    "seen_faces",
+]
+
 
 _ALONG = 30.0
 """Degrees within which an axis counts as lying along the contour; a third of all do by chance."""
@@ -37,14 +55,19 @@ def occlusion_table(
         bootstrap: Resamples of the intervals.
     """
     rows = []
-    for key, given in named.items():
-        valid, visible = given.valid, given.visible
-        if given.entropy is None or given.crop_to_image is None or valid is None or visible is None:
+    for key, predictions in named.items():
+        valid, visible = predictions.valid, predictions.visible
+        if (
+            predictions.entropy is None
+            or predictions.crop_to_image is None
+            or valid is None
+            or visible is None
+        ):
             continue
         hidden = valid & ~visible
         if not hidden.any() or not (valid & visible).any():
             return None
-        entropy = -crop_log_prob(-given.entropy, given.crop_to_image)
+        entropy = -crop_log_prob(-predictions.entropy, predictions.crop_to_image)
         within = entropy - np.nanmean(np.where(valid, entropy, np.nan), axis=0)
         rows.append(
             [
@@ -69,10 +92,13 @@ def occlusion_table(
 
 
 def _counts(named: Mapping[str, Predictions]) -> str:
-    given = next(iter(named.values()))
-    if given.valid is None or given.visible is None:
+    predictions = next(iter(named.values()))
+    if predictions.valid is None or predictions.visible is None:
         return ""
-    hidden, valid = int((given.valid & ~given.visible).sum()), int(given.valid.sum())
+    hidden, valid = (
+        int((predictions.valid & ~predictions.visible).sum()),
+        int(predictions.valid.sum()),
+    )
     return f"{hidden} of {valid} landmarks are hidden."
 
 
@@ -106,12 +132,16 @@ def boundary_table(
     edges = tuple((i, j) for i, j in markup.edges if i in jaw and j in jaw)
     on_jaw = np.isin(np.arange(markup.landmarks), sorted(jaw))
     rows, drawn = [], 0
-    for key, given in named.items():
-        if given.covariances is None or given.target is None or given.valid is None:
+    for key, predictions in named.items():
+        if (
+            predictions.covariances is None
+            or predictions.target is None
+            or predictions.valid is None
+        ):
             continue
-        tangents = contour_tangents(given.target, given.valid, edges)
-        long = elongation(given.covariances)
-        angle = axis_angle(given.covariances, tangents)
+        tangents = contour_tangents(predictions.target, predictions.valid, edges)
+        long = elongation(predictions.covariances)
+        angle = axis_angle(predictions.covariances, tangents)
         row = [
             METHODS[key].title,
             number(_median(long[:, on_jaw]), 2),
@@ -165,26 +195,76 @@ def _mean(values: Float[np.ndarray, "n L"], bootstrap: int, digits: int) -> str:
     return f"{number(float(means[0]), digits)} ({number(low, digits)} to {number(high, digits)})"
 
 
-def hidden_faces(given: Predictions, landmarks: Sequence[int], count: int) -> list[str]:
+def hidden_faces(predictions: Predictions, landmarks: Sequence[int], count: int) -> list[str]:
     """Return ids of the faces with most of these landmarks hidden.
 
     Where no label says what is hidden, those with the highest entropy at these landmarks.
     """
-    if given.valid is None or given.visible is None:
-        return list(given.id[:count])
-    hidden = (given.valid & ~given.visible)[:, list(landmarks)].sum(axis=1).astype(np.float64)
-    if not hidden.any() and given.entropy is not None:
-        hidden = given.entropy[:, list(landmarks)].mean(axis=1)
-    return [given.id[row] for row in np.argsort(-hidden, kind="stable")[:count]]
+    if predictions.valid is None or predictions.visible is None:
+        return list(predictions.id[:count])
+    hidden = (
+        (predictions.valid & ~predictions.visible)[:, list(landmarks)]
+        .sum(axis=1)
+        .astype(np.float64)
+    )
+    if not hidden.any() and predictions.entropy is not None:
+        hidden = predictions.entropy[:, list(landmarks)].mean(axis=1)
+    return [predictions.id[row] for row in np.argsort(-hidden, kind="stable")[:count]]
 
 
-def seen_faces(given: Predictions, landmarks: Sequence[int], count: int) -> list[str]:
+def seen_faces(predictions: Predictions, landmarks: Sequence[int], count: int) -> list[str]:
     """Return ids of the faces nearest to the median error among those with these visible."""
-    if given.valid is None or given.visible is None or given.target is None:
-        return list(given.id[:count])
-    seen = (given.valid & given.visible)[:, list(landmarks)].all(axis=1)
-    errors = np.linalg.norm(given.prediction - given.target, axis=-1)
-    errors = np.where(given.valid, errors, 0).sum(axis=1) / np.maximum(given.valid.sum(axis=1), 1)
-    rows = np.flatnonzero(seen) if seen.any() else np.arange(len(given))
+    if predictions.valid is None or predictions.visible is None or predictions.target is None:
+        return list(predictions.id[:count])
+    seen = (predictions.valid & predictions.visible)[:, list(landmarks)].all(axis=1)
+    errors = np.linalg.norm(predictions.prediction - predictions.target, axis=-1)
+    errors = np.where(predictions.valid, errors, 0).sum(axis=1) / np.maximum(
+        predictions.valid.sum(axis=1), 1
+    )
+    rows = np.flatnonzero(seen) if seen.any() else np.arange(len(predictions))
     order = np.argsort(np.abs(errors[rows] - np.median(errors[rows])), kind="stable")
-    return [given.id[row] for row in rows[order[:count]]]
+    return [predictions.id[row] for row in rows[order[:count]]]
+
+
+KEPT_EPOCH = 1
+"""The epoch, from 1, whose checkpoint is kept for the figure."""
+
+
+def gradient_stages(folder: Path, recipe: Recipe) -> dict[str, Model]:
+    """Return the model of a run before training, early in it if kept, and at its end."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.optimise.seed)
+        stages = {"before training": build_model(recipe).eval()}
+    early = kept_path(folder, KEPT_EPOCH)
+    if early.is_file():
+        stages[f"after epoch {KEPT_EPOCH}"] = load_model(early)[0]
+    stages["at the end"] = load_model(folder / "best.safetensors")[0]
+    return stages
+
+
+def loss_gradient(
+    model: Model, crop: Tensor, points: Float[Tensor, "landmarks 2"]
+) -> Float[np.ndarray, "landmarks rows columns"]:
+    """Return `∂L/∂f = p − r` of one crop: per landmark, over the cells of its map.
+
+    A descent step raises a logit where it is negative. It sums to zero over each map.
+
+    Args:
+        model: With a head of one map per landmark whose loss is a negative log-likelihood.
+        crop: RGB, uint8, `(3, height, width)`.
+        points: True landmarks, crop pixels.
+    """
+    with torch.no_grad():
+        outputs = model(crop[None])[-1]
+    outputs = outputs.detach().requires_grad_()
+    loss = model.head.loss(outputs, points[None])
+    (gradient,) = torch.autograd.grad(loss.sum(), outputs)
+    return gradient[0].double().numpy()
+
+
+def crop_of(model: Model, samples: Sequence[Sample], name: str) -> tuple[Tensor, Tensor]:
+    """Return the crop of one of the samples and its landmarks in crop pixels."""
+    chosen = [sample for sample in samples if sample.id == name]
+    data = model.recipe.data
+    item = CropDataset(chosen, labels=model.labels, data=data, augment=None, seed=0)[0]
+    return item["image"], item["target"]

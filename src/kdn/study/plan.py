@@ -123,10 +123,10 @@ class Plan:
 
     def __post_init__(self) -> None:
         for name in ("methods", "once"):
-            given = getattr(self, name)
-            unknown = [key for key in given if key not in METHODS]
-            if unknown or len(set(given)) < len(given):
-                raise ValueError(f"{name} must be among {', '.join(METHODS)}, each once: {given}")
+            keys = getattr(self, name)
+            unknown = [key for key in keys if key not in METHODS]
+            if unknown or len(set(keys)) < len(keys):
+                raise ValueError(f"{name} must be among {', '.join(METHODS)}, each once: {keys}")
         if not self.methods:
             raise ValueError("methods must name at least one method, got none")
         if self.seeds < 1:
@@ -271,10 +271,10 @@ def _settings(recipe: Recipe) -> dict[str, Any]:
     """
     usual = Recipe().as_dict()
     return {
-        f"{part}.{name}": value
-        for part, values in recipe.as_dict().items()
+        f"{section}.{name}": value
+        for section, values in recipe.as_dict().items()
         for name, value in values.items()
-        if value != usual[part][name]
+        if value != usual[section][name]
     }
 
 

@@ -1,4 +1,4 @@
-"""The report of a study: a Markdown file with its figures beside it, and the tables in it."""
+"""The report of a study: Markdown with figures, tables, and scores over seeds as text."""
 
 from __future__ import annotations
 
@@ -7,12 +7,101 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Float
 from matplotlib.figure import Figure
 
 from kdn.data.paths import replacing
-from kdn.study.compare import Summary
+from kdn.evaluate import interval
+from kdn.study.results import Scores
 
-__all__ = ["Picture", "Table", "number", "with_interval", "write_report"]
+__all__ = [
+    "Picture",
+    "Summary",
+    "Table",
+    "difference",
+    "number",
+    "summarise",
+    "with_interval",
+    "write_report",
+]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A score over the seeds of a method, or a difference of two.
+
+    Args:
+        mean: Over the seeds.
+        spread: Standard deviation over the seeds, NaN for a single one.
+        low: Lower end of the 95 % interval of the mean, over resampled images; NaN without.
+        high: Upper end.
+        seeds: How many.
+    """
+
+    mean: float
+    spread: float
+    low: float
+    high: float
+    seeds: int
+
+    @property
+    def within_seeds(self) -> bool:
+        """True if the mean is smaller than the spread over seeds, where that is known."""
+        return abs(self.mean) <= self.spread
+
+    @property
+    def excludes_zero(self) -> bool:
+        """True if the interval does not hold zero."""
+        return self.low > 0 or self.high < 0
+
+
+def summarise(seeds: Sequence[Scores], name: str) -> Summary:
+    """Return a score's mean and spread over seeds, and its interval over images.
+
+    The mean over seeds is taken in every resample of the images; the seeds are not resampled, so
+    the interval says nothing of other seeds: `spread` does.
+
+    Args:
+        seeds: The scores of each seed.
+        name: Which one; NaN if a seed does not have it.
+    """
+    return _summary(_values(seeds, name))
+
+
+def difference(one: Sequence[Scores], other: Sequence[Scores], name: str) -> Summary:
+    """Return `one − other` over the seeds that both have, paired by image and by seed.
+
+    Every resample draws the same images for both, so what makes an image hard for both cancels.
+
+    Args:
+        one: Scores of each seed of a method, from seed 0 on.
+        other: Of the other method.
+        name: Which score.
+    """
+    count = min(len(one), len(other))
+    first, second = _values(one[:count], name), _values(other[:count], name)
+    width = min(first.shape[1], second.shape[1])
+    with np.errstate(invalid="ignore"):  # infinite minus infinite is not defined, and stays so
+        return _summary(first[:, :width] - second[:, :width])
+
+
+def _values(seeds: Sequence[Scores], name: str) -> Float[np.ndarray, "runs values"]:
+    """Return a score and its replicates, a row a seed."""
+    rows = [np.asarray(scores.get(name, np.array([math.nan])), np.float64) for scores in seeds]
+    width = min((len(row) for row in rows), default=0)
+    return np.array([row[:width] for row in rows]).reshape(len(rows), width)
+
+
+def _summary(values: Float[np.ndarray, "runs values"]) -> Summary:
+    if not values.size:
+        return Summary(math.nan, math.nan, math.nan, math.nan, 0)
+    seed_scores = values[:, 0]
+    several = len(seed_scores) > 1 and bool(np.isfinite(seed_scores).all())
+    spread = float(seed_scores.std(ddof=1)) if several else math.nan
+    means = values.mean(axis=0)
+    return Summary(float(means[0]), spread, *interval(means[1:]), len(seed_scores))
+
 
 _DPI = 130
 _LONG = 1e5  # from here on a number is written with its power of ten
@@ -33,13 +122,13 @@ class Picture:
     text: str
 
 
-def write_report(folder: Path, title: str, parts: Sequence[str | Picture]) -> Path:
+def write_report(folder: Path, title: str, blocks: Sequence[str | Picture]) -> Path:
     """Write `report.md` with `figures/*.png` beside it.
 
     Args:
         folder: Made if it does not exist.
         title: Of the report.
-        parts: Markdown and pictures, in order.
+        blocks: Markdown and pictures, in order.
 
     Returns:
         The Markdown file.
@@ -47,13 +136,13 @@ def write_report(folder: Path, title: str, parts: Sequence[str | Picture]) -> Pa
     for old in folder.glob("figures/*.png"):  # of a report with more in it
         old.unlink()
     lines = [f"# {title}"]
-    for part in parts:
-        if isinstance(part, str):
-            lines.append(part)
+    for block in blocks:
+        if isinstance(block, str):
+            lines.append(block)
             continue
-        file = f"figures/{part.name}.png"
+        file = f"figures/{block.name}.png"
         with replacing(folder / file) as temporary:
-            part.figure.savefig(
+            block.figure.savefig(
                 temporary,
                 format="png",
                 dpi=_DPI,
@@ -61,7 +150,7 @@ def write_report(folder: Path, title: str, parts: Sequence[str | Picture]) -> Pa
                 bbox_inches="tight",
                 pad_inches=0.05,
             )
-        lines.append(f"![{part.text}]({file})\n\n*{part.text}*")
+        lines.append(f"![{block.text}]({file})\n\n*{block.text}*")
     path = folder / "report.md"
     with replacing(path) as temporary:
         temporary.write_text("\n\n".join(lines) + "\n", encoding="utf-8")
@@ -96,7 +185,7 @@ class Table:
         """Return the table as Markdown, with its title and its note."""
         lines = [self.head, ["---"] * len(self.head), *self.rows]
         body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-        return "\n\n".join(part for part in (f"### {self.title}", body, self.note) if part)
+        return "\n\n".join(text for text in (f"### {self.title}", body, self.note) if text)
 
 
 def number(value: float, digits: int) -> str:

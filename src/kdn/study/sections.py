@@ -19,14 +19,20 @@ from kdn.figures import (
 from kdn.grid import Grid
 from kdn.models.networks.fan import FAN
 from kdn.study.floor import cell_share, decode_floor
-from kdn.study.gradients import crop_of, gradient_stages, loss_gradient
-from kdn.study.heatmaps import boundary_table, hidden_faces, occlusion_table, seen_faces
+from kdn.study.heatmaps import (
+    boundary_table,
+    crop_of,
+    gradient_stages,
+    hidden_faces,
+    loss_gradient,
+    occlusion_table,
+    seen_faces,
+)
 from kdn.study.plan import METHODS, REFERENCE
 from kdn.study.report import Picture, Table
-from kdn.study.results import Results
-from kdn.study.scoring import Scores, predict_run, score_run
+from kdn.study.results import Results, Scores, finished, losses, predict_run, score_run, seconds
 from kdn.study.tables import epochs_to_final, published_table, score_tables, sweep_table
-from kdn.study.training import environment, environment_of, finished, losses, seconds
+from kdn.study.training import environment, environment_of
 
 __all__ = ["sections"]
 
@@ -93,11 +99,11 @@ def _opening(results: Results, failed: Mapping[str, str]) -> list[str]:
         f"{base.optimise.schedule} at a rate of {base.optimise.rate:g}; the same data, "
         f"augmentation and seeds for every method",
     ]
-    said = [study.preface, "\n".join(lines)]
+    texts = [study.preface, "\n".join(lines)]
     if failed:
         lines = [f"* `{name}`: {problem}" for name, problem in failed.items()]
-        said.append("**Failed, and left out:**\n\n" + "\n".join(lines))
-    return [text for text in said if text]
+        texts.append("**Failed, and left out:**\n\n" + "\n".join(lines))
+    return [text for text in texts if text]
 
 
 def _listed(sources: Sequence[str]) -> str:
@@ -109,7 +115,7 @@ def _score_parts(results: Results) -> list[str | Picture]:
     floor = decode_floor(results.samples, framing, stride=FAN.stride)
     cell = cell_share(results.samples, framing, stride=FAN.stride)
     accuracy, density, uncertainty, *rest = score_tables(results.scores, floor, cell)
-    titled = {METHODS[key].title: given for key, given in results.first.items()}
+    titled = {METHODS[key].title: predictions for key, predictions in results.first.items()}
     return [
         "## Scores",
         accuracy.markdown(),

@@ -7,13 +7,12 @@ from pathlib import Path
 
 from kdn.data import Selection
 from kdn.data.markup import markup_named
-from kdn.study.gradients import KEPT_EPOCH
+from kdn.study.heatmaps import KEPT_EPOCH
 from kdn.study.plan import REFERENCE, Run
 from kdn.study.report import write_report
-from kdn.study.results import Study, collect
-from kdn.study.scoring import samples_of
+from kdn.study.results import Study, collect, run_folder, samples_of
 from kdn.study.sections import sections
-from kdn.study.training import Job, run_folder, run_jobs
+from kdn.study.training import Job, run_jobs
 
 __all__ = ["run_study"]
 
@@ -25,7 +24,7 @@ def run_study(
     jobs: int = 1,
     accelerator: str = "auto",
     quiet: bool = False,
-    said: Callable[[str], object] = print,
+    log: Callable[[str], object] = print,
 ) -> dict[str, str]:
     """Train what is not there yet, score it, write the report, and return what failed.
 
@@ -38,7 +37,7 @@ def run_study(
         jobs: Trainings side by side.
         accelerator: Lightning Fabric's name of a kind of device.
         quiet: No progress on screen.
-        said: Called with a line on what is done.
+        log: Called with a line on what is done.
 
     Returns:
         Why, by folder of the runs that failed.
@@ -52,15 +51,15 @@ def run_study(
         raise NotADirectoryError(f"{out}: is a file, not a folder to write to")
     markup = markup_named(study.plan.base.data.markup)
     samples = samples_of(study.test, markup)
-    for part in (samples, *(samples_of(others, markup) for others in _others(study))):
-        _require_readable(part)  # before hours of training
+    for readable in (samples, *(samples_of(others, markup) for others in _others(study))):
+        _require_readable(readable)  # before hours of training
     planned = [_job(study, run, out) for run in study.plan.runs]
-    failed = run_jobs(planned, side_by_side=jobs, accelerator=accelerator, quiet=quiet, said=said)
+    failed = run_jobs(planned, side_by_side=jobs, accelerator=accelerator, quiet=quiet, log=log)
     results = collect(study, out, samples, failed)
     if not results.first:
         raise ValueError(f"{out}: no run of a method is left: {next(iter(failed.values()), '')}")
-    said("writing the report")
-    said(str(write_report(out, study.title, sections(results, failed))))
+    log("writing the report")
+    log(str(write_report(out, study.title, sections(results, failed))))
     return failed
 
 

@@ -8,10 +8,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from kdn.density import DECODERS
-from kdn.study.compare import difference, summarise
 from kdn.study.plan import METHODS, REFERENCE
-from kdn.study.report import Table, number, with_interval
-from kdn.study.scoring import Scores
+from kdn.study.report import Table, difference, number, summarise, with_interval
+from kdn.study.results import Scores
 
 __all__ = ["epochs_to_final", "published_table", "score_tables", "sweep_table"]
 
@@ -60,15 +59,15 @@ def score_tables(seeds: Seeds, floor: Mapping[str, float], cell: float) -> list[
         floor: NME (%) that perfect heatmaps leave with each decoder.
         cell: Side of a cell in percent of the box.
     """
-    there = {key: scores for key, scores in seeds.items() if scores}
+    scored = {key: scores for key, scores in seeds.items() if scores}
     tables = [
-        _scores("Table 1: accuracy", _ACCURACY, there, _ACCURACY_NOTE),
-        _scores("Does the density keep its promise?", _DENSITY, there, _DENSITY_NOTE),
-        _scores("Does the uncertainty know the error?", _UNCERTAINTY, there, _UNCERTAINTY_NOTE),
+        _scores("Table 1: accuracy", _ACCURACY, scored, _ACCURACY_NOTE),
+        _scores("Does the density keep its promise?", _DENSITY, scored, _DENSITY_NOTE),
+        _scores("Does the uncertainty know the error?", _UNCERTAINTY, scored, _UNCERTAINTY_NOTE),
     ]
-    if REFERENCE in there and len(there) > 1:
-        tables.append(_differences(there))
-    return [*tables, _decoders(there, floor, cell)]
+    if REFERENCE in scored and len(scored) > 1:
+        tables.append(_differences(scored))
+    return [*tables, _decoders(scored, floor, cell)]
 
 
 _ACCURACY_NOTE = (

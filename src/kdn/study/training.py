@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import importlib.metadata
 import json
 import multiprocessing
@@ -12,7 +11,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ import torch
 
 from kdn.data.paths import replacing
 from kdn.study.plan import Run
-from kdn.study.scoring import predict_run, score_run
+from kdn.study.results import finished, predict_run, score_run
 from kdn.train import train
 
 __all__ = [
@@ -32,11 +31,7 @@ __all__ = [
     "cores",
     "environment",
     "environment_of",
-    "finished",
-    "losses",
-    "run_folder",
     "run_jobs",
-    "seconds",
 ]
 
 _ENVIRONMENT = "environment.json"
@@ -67,7 +62,7 @@ def run_jobs(
     side_by_side: int,
     accelerator: str,
     quiet: bool,
-    said: Callable[[str], object],
+    log: Callable[[str], object],
 ) -> dict[str, str]:
     """Train, predict and score whatever is not there yet; return what failed, by run folder.
 
@@ -79,26 +74,26 @@ def run_jobs(
         side_by_side: How many at a time.
         accelerator: Lightning Fabric's name of a kind of device.
         quiet: No progress on screen.
-        said: Called with a line when a run is done.
+        log: Called with a line when a run is done.
     """
     failed: dict[str, str] = {}
     before = {job.run.folder for job in jobs if finished(job.folder, job.run)}
     if side_by_side == 1:
         for number, job in enumerate(jobs, 1):
             known = " (trained before)" if job.run.folder in before else ""
-            said(f"[{number}/{len(jobs)}] {job.run.folder}{known}")
+            log(f"[{number}/{len(jobs)}] {job.run.folder}{known}")
             problem = _guarded(job, accelerator, quiet)
             if problem:
                 failed[job.run.folder] = problem
-                said(f"failed: {job.run.folder}: {problem}")
+                log(f"failed: {job.run.folder}: {problem}")
         return failed
     others = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
-    places: Queue = context.Queue()
-    for place in range(side_by_side):
-        places.put(place)
+    turns: Queue = context.Queue()
+    for turn in range(side_by_side):
+        turns.put(turn)
     with ProcessPoolExecutor(
-        side_by_side, mp_context=context, initializer=_settle, initargs=(places, side_by_side)
+        side_by_side, mp_context=context, initializer=_settle, initargs=(turns, side_by_side)
     ) as pool:
         waiting: dict[Future, Job] = {
             pool.submit(_guarded, job, accelerator, True): job for job in jobs
@@ -110,7 +105,7 @@ def run_jobs(
                 if problem:
                     failed[name] = problem
                 what = "trained before" if name in before else "done"
-                said(f"[{number}/{len(jobs)}] {name}: {f'failed: {problem}' if problem else what}")
+                log(f"[{number}/{len(jobs)}] {name}: {f'failed: {problem}' if problem else what}")
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in set(multiprocessing.active_children()) - others:
@@ -127,18 +122,18 @@ def _outcome(future: Future) -> str:
         return "a process was killed, perhaps for want of memory; start the study again to go on"
 
 
-def _settle(places: Queue, side_by_side: int) -> None:
+def _settle(turns: Queue, side_by_side: int) -> None:
     """Give a process its share of the cores, and one of the GPUs if there are any.
 
     It leaves interrupts to the process that started it, and ends when that one has ended.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    place = places.get()
+    turn = turns.get()
     torch.set_num_threads(max(1, cores() // side_by_side))
     count = torch.cuda.device_count()  # does not start CUDA, so that what follows still counts
     if count:
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(place % count)
+        os.environ["CUDA_VISIBLE_DEVICES"] = str(turn % count)
 
 
 def _end_with(parent: int) -> None:
@@ -174,37 +169,10 @@ def _do(job: Job, accelerator: str, quiet: bool) -> None:
     score_run(job.folder, job.sources[0], bootstrap=job.bootstrap)
 
 
-def run_folder(out: Path, run: Run) -> Path:
-    """Return the folder of a run within that of a study."""
-    return out / "runs" / run.folder
-
-
-def finished(folder: Path, run: Run) -> bool:
-    """Return whether a folder holds the checkpoint of a run after its last epoch."""
-    if not (folder / "best.safetensors").is_file() or not (folder / "log.csv").is_file():
-        return False
-    return len(losses(folder)) == run.recipe.optimise.epochs
-
-
 def environment_of(folder: Path) -> dict[str, Any]:
     """Return the facts that were written when a run ended, none where there is no such file."""
     path = folder / _ENVIRONMENT
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-
-
-def losses(folder: Path) -> list[float]:
-    """Return the training loss of every epoch of a run."""
-    return [float(row["loss"]) for row in _log(folder)]
-
-
-def seconds(folder: Path) -> float:
-    """Return how long a run trained."""
-    return sum(float(row["seconds"]) for row in _log(folder))
-
-
-def _log(folder: Path) -> Collection[dict[str, str]]:
-    with open(folder / "log.csv", newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def environment() -> dict[str, Any]:

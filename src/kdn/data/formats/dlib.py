@@ -51,11 +51,11 @@ def read_dlib(
         if box.get("ignore") in ("1", "true") or not parts:
             return None
         points = np.full((len(order), 2), np.nan)
-        for part in parts:
-            index = order[part.get("name", "")]
+        for element in parts:
+            index = order[element.get("name", "")]
             if np.isfinite(points[index]).all():
-                raise ValueError(f"part {shown(part.get('name'))} is there twice")
-            points[index] = as_coordinate(part.get("x")), as_coordinate(part.get("y"))
+                raise ValueError(f"part {shown(element.get('name'))} is there twice")
+            points[index] = as_coordinate(element.get("x")), as_coordinate(element.get("y"))
         left, top, width, height = (
             as_coordinate(box.get(side)) for side in ("left", "top", "width", "height")
         )
@@ -85,7 +85,7 @@ def _root(file: Path) -> ElementTree.Element:
 
 def _parts(root: ElementTree.Element) -> dict[str, int]:
     """Return the index of each part's name."""
-    names = {part.get("name", "") for part in root.iter("part")}
+    names = {element.get("name", "") for element in root.iter("part")}
     numbers = all(re.fullmatch(r"\d+", name) for name in names)
     ordered = sorted(names, key=int) if numbers else sorted(names)
     return {name: index for index, name in enumerate(ordered)}
