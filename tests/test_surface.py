@@ -32,7 +32,7 @@ PUBLIC = [
     "__version__",
     "decode",
     "load",
-    "load_values",
+    "mixture",
 ]
 
 
@@ -127,7 +127,7 @@ def _reexported(module: ModuleType, entry: str) -> bool:
     """Say whether a module only passes on a constant that another one describes."""
     imported = [
         alias.asname or alias.name
-        for node in ast.parse(inspect.getsource(module)).body
+        for node in ast.walk(ast.parse(inspect.getsource(module)))
         if isinstance(node, ast.ImportFrom)
         for alias in node.names
     ]

@@ -116,6 +116,7 @@ class PointLabels(Labels):
 
     @property
     def names(self) -> tuple[str, ...]:
+        """What the landmarks are called, by the mark-up or by their number."""
         return self.markup.names or tuple(map(str, range(self.markup.landmarks)))
 
     @property

@@ -19,7 +19,15 @@ from kdn.density.line import bisect
 from kdn.density.nodes import NODES, Nodes
 from kdn.grid import Grid
 
-__all__ = ["LogPool", "MixtureDensity", "log_pool", "mixture"]
+__all__ = [
+    "CombinedDensity",
+    "LogPool",
+    "MixtureDensity",
+    "check_components",
+    "check_exponents",
+    "log_pool",
+    "mixture",
+]
 
 POOLED = 4096
 """Nodes of a pool at least, which are weighted and so count for fewer."""

@@ -27,7 +27,15 @@ from kdn.density.maps import CACHED, KernelMaps, blocks
 from kdn.density.separable import Contraction
 from kdn.grid import Grid
 
-__all__ = ["AdaptiveLogProb", "log_prob_of_maps"]
+__all__ = [
+    "AdaptiveLogProb",
+    "adaptive_log_prob",
+    "log_prob_of_maps",
+    "plain_adaptive",
+    "plain_log_prob",
+    "separable_log_prob",
+    "uniform_log_prob",
+]
 
 
 def log_prob_of_maps(

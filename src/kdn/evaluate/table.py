@@ -28,8 +28,9 @@ from kdn.predictions import AREA_LEVELS, QUANTILES
 
 __all__ = ["SCORES", "THRESHOLDS", "Definition", "Row", "rows_of"]
 
-# A name, a unit, and the statistic of the samples themselves and then of every replicate.
 Row = tuple[str, str, Float[np.ndarray, " replicates"]]
+"""A name, a unit, and the statistic of the samples themselves and then of every replicate."""
+
 Rows = Iterator[Row]
 
 THRESHOLDS: dict[str, tuple[int, tuple[Rule, ...]]] = {

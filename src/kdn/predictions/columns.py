@@ -28,7 +28,11 @@ AREA_LEVELS = (0.5, 0.8, 0.9, 0.95)
 QUANTILES = (0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.975)
 """Levels of `quantiles`, in this order."""
 
-POINTS, SCALARS = "points", "scalars"
+POINTS = "points"
+"""The kind of labels that are landmarks."""
+
+SCALARS = "scalars"
+"""The kind of labels that are numbers on an axis."""
 
 
 @dataclass(frozen=True)

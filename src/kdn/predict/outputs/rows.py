@@ -14,7 +14,9 @@ from kdn.predictions import COLUMNS, QUANTILES
 
 __all__ = [
     "FIELDS",
+    "Field",
     "PictureObjects",
+    "arrays_of",
     "header_of",
     "object_entry",
     "object_rows",

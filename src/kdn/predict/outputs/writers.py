@@ -28,7 +28,16 @@ from kdn.predict.outputs.rows import (
 )
 from kdn.predictions import COLUMNS, Predictions, PredictionsWriter
 
-__all__ = ["CsvRows", "JsonDocument", "JsonLines", "PtsFiles", "TextSink", "json_document", "table"]
+__all__ = [
+    "CsvRows",
+    "JsonDocument",
+    "JsonLines",
+    "PtsFiles",
+    "TextSink",
+    "json_document",
+    "json_head",
+    "table",
+]
 
 FORMAT = 1
 """Changes when a reader of the old form would misread the new one."""
