@@ -109,7 +109,9 @@ def _as_typed(message: str, function: Function) -> str:
     if missing:
         return missing[1] + ", ".join(typed[key] for key in missing[2].split(", "))
     wrong = re.match(r'Parser key "([\w.]+)":', message)
-    kinds: list[str] = re.findall(r"Expected an? (?:<class '|typing.Literal\[)(.*?)['\]][.>\s]", message)
+    kinds: list[str] = re.findall(
+        r"Expected an? (?:<class '|typing.Literal\[)(.*?)['\]][.>\s]", message
+    )
     value = re.search(r"(?:Got|Given) value: (.*)", message)
     if wrong is None or value is None:
         return message
