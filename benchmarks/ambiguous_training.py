@@ -28,8 +28,7 @@ from kdn.models.heads import Head, build_head
 from kdn.models.networks.fan import FAN
 from kdn.models.networks.resnet import ResNet18
 from kdn.recipe import AugmentRecipe, DataRecipe, HeadRecipe, OptimiseRecipe
-from kdn.train.average import update_average
-from kdn.train.schedule import rate_at
+from kdn.train.schedule import rate_at, update_average
 
 LANDMARKS = (8, 19, 24, 30, 48, 54)
 """One landmark of each feature that `SyntheticFaces` may draw twice."""

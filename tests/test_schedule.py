@@ -8,8 +8,7 @@ from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 
 from kdn.recipe import OptimiseRecipe
-from kdn.train.average import update_average
-from kdn.train.schedule import EpochBatches, rate_at
+from kdn.train.schedule import EpochBatches, rate_at, update_average
 
 
 def test_one_cycle_is_torch_s():

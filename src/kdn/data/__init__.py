@@ -7,11 +7,10 @@ from kdn.data.augment import (
     occluded,
     varied_crop,
 )
-from kdn.data.crop import warp
 from kdn.data.dataset import CropDataset, init_worker, read_batches
 from kdn.data.formats.format import Format
 from kdn.data.formats.sources import load_samples, source_forms, source_markup, source_place
-from kdn.data.framing import Framing
+from kdn.data.framing import Framing, warp
 from kdn.data.held_out import held_out_samples, training_and_validation
 from kdn.data.labels import (
     Labels,

@@ -19,8 +19,7 @@ from kdn.data.augment import (
     occluded,
     varied_crop,
 )
-from kdn.data.crop import warp
-from kdn.data.framing import Framing
+from kdn.data.framing import Framing, warp
 from kdn.data.labels import Labels
 from kdn.data.sample import Sample
 from kdn.grid import Affine

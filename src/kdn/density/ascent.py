@@ -22,15 +22,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from kdn.density.kernels import Gaussian
-from kdn.density.maps import KernelList, KernelMaps
+from kdn.density.maps import REACH, KernelList, KernelMaps
 
 __all__ = ["CellField", "Field", "KernelField", "Local", "Peaks", "climb"]
 
 ROUNDS, STEPS = 40, 4
 """Steps are made in rounds; what has arrived leaves, and the rest looks around itself anew."""
-
-REACH = 6.0
-"""Kernels further away than this many bandwidths are left out: exp(−6²/2) = 2e-8."""
 
 STRAY, SEEN = 1.0, 25.0
 """How far a round may lead, in length scales, before it has to look around itself anew; and what is

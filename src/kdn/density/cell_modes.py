@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from kdn.density.ascent import CellField, climb
 from kdn.density.kernels import Gaussian
-from kdn.density.maps import KernelMaps, Window, blocks
+from kdn.density.maps import CACHED, REACH, KernelMaps, Window, blocks, groups
 from kdn.density.peaks import Ends, highest, ranked
 from kdn.grid import Grid
 
@@ -51,9 +51,13 @@ def highest_between_cells(maps: KernelMaps) -> Float[Tensor, "maps ndim"]:
 
 
 def _climb(maps: KernelMaps, rows: Tensor, starts: Tensor) -> Ends:
-    """Return the maxima that starts on some of the maps lead to."""
-    peaks = climb(CellField(maps, rows), starts)
-    return Ends(rows, peaks.points, peaks.values, peaks.scale)
+    """Return the maxima that starts on some of the maps lead to, by bandwidth: windows fit it."""
+    ends = []
+    width = (2.0 * REACH * _bandwidth(maps)[rows] / min(maps.grid.spacing)).ceil().long() + 3
+    for _, index in groups(width, lambda width: width**maps.grid.ndim, 4 * CACHED):
+        peaks = climb(CellField(maps, rows[index]), starts[index])
+        ends.append(Ends(rows[index], peaks.points, peaks.values, peaks.scale))
+    return Ends(*(torch.cat(fields) for fields in zip(*ends, strict=True)))
 
 
 def _bandwidth(maps: KernelMaps) -> Tensor:

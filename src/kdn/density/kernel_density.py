@@ -191,14 +191,21 @@ class KernelDensity(Density):
 
         Source: eq. 3, 4 and 7 of the paper.
         """
-        return self._log_prob(points, lambda maps, rows: log_prob_of_maps(maps, rows), self.flat)
+        if torch.is_grad_enabled() or points.device.type != "cpu" or torch.compiler.is_compiling():
+            return self._log_prob(points, log_prob_of_maps, self.flat)
+        # Scores ask for the log-density of a label, and then for its level, which depends on it.
+        asked, values = self.__dict__.get("_last", (None, None))
+        if asked is None or asked.dtype != points.dtype or not torch.equal(asked, points):
+            asked, values = points.clone(), self._log_prob(points, log_prob_of_maps, self.flat)
+            self._last = asked, values
+        return values.clone()
 
     def near_log_prob(self, points: Float[Tensor, ...]) -> Float[Tensor, ...]:
         """Return the log-density from all but a hundredth of the mass, for integrals."""
         if isinstance(self.kernel, Uniform):
             return self.log_prob(points)
         with torch.no_grad():
-            return self._log_prob(points, lambda maps, rows: maps.near_log_prob(rows), self.maps)
+            return self._log_prob(points, KernelMaps.near_log_prob, self.maps)
 
     def _log_prob(self, points: Tensor, evaluate: Any, maps: KernelMaps) -> Tensor:
         """Return log-densities of points as `(maps, points, ndim)`, in the shape they came in."""

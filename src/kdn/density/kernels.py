@@ -181,7 +181,8 @@ class Gaussian(Kernel):
             return super().displacements(count, ndim)
         uniform = uniform_sequence(count, ndim)
         radius, angle = (-2.0 * uniform[:, 0].log()).sqrt(), 2.0 * math.pi * uniform[:, 1]
-        return torch.stack([radius * angle.cos(), radius * angle.sin()], -1)
+        points = torch.stack([radius * angle.cos(), radius * angle.sin()], -1)
+        return points - points.mean(0)
 
     @cached_property
     def entropy(self) -> float:

@@ -13,8 +13,12 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from kdn.figures.calibration import calibration_figure
-from kdn.figures.convergence import convergence_figure
-from kdn.figures.curves import ced_figure, reliability_figure, sparsification_figure
+from kdn.figures.curves import (
+    ced_figure,
+    convergence_figure,
+    reliability_figure,
+    sparsification_figure,
+)
 from kdn.figures.gradients import gradient_figure
 from kdn.figures.heatmaps import common_samples, heatmap_figure
 from kdn.figures.scatter import intervals_figure, uncertainty_figure

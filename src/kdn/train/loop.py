@@ -20,13 +20,11 @@ from torch.utils.data import DataLoader
 
 from kdn.data import CropDataset, init_worker, training_and_validation
 from kdn.data.paths import replacing
-from kdn.models.checkpoint import read_state, save_model, write_state
+from kdn.models.checkpoint import capture_state, read_state, restore_state, save_model, write_state
 from kdn.models.model import Model, build_model, load_initial_weights
 from kdn.recipe import Recipe
-from kdn.train.average import update_average
 from kdn.train.report import Report
-from kdn.train.schedule import EpochBatches, rate_at
-from kdn.train.state import capture_state, restore_state
+from kdn.train.schedule import EpochBatches, rate_at, update_average
 from kdn.train.validate import SCORES, validate
 
 __all__ = ["NonFiniteLossError", "kept_path", "train"]

@@ -1,4 +1,4 @@
-"""Learning rates and sample orders as functions of the step: nothing to save or restore."""
+"""Learning rates, sample orders and averaged weights, by the step alone."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import math
 from collections.abc import Iterator
 
 import torch
+from torch import nn
 from torch.utils.data import Sampler
 
 from kdn.recipe import OptimiseRecipe
 
-__all__ = ["EpochBatches", "rate_at"]
+__all__ = ["EpochBatches", "rate_at", "update_average"]
+
 
 _WARM_UP = 0.3
 _START_DIVISOR = 25.0
@@ -75,3 +77,27 @@ class EpochBatches(Sampler[list[int]]):
         order = torch.randperm(self.count, generator=generator).tolist()
         for step in range(len(self)):
             yield order[step * self.batch : (step + 1) * self.batch][self.rank :: self.world]
+
+
+def update_average(average: nn.Module, model: nn.Module, *, decay: float, step: int) -> None:
+    """Move an averaged copy of a model towards it: `a ← d·a + (1 − d)·w`.
+
+    The decay warms up, `d = min(decay, (1 + step) / (10 + step))`, so that the first weights are
+    soon forgotten. Buffers of floating point, such as the statistics of batch normalisation, are
+    averaged likewise; others are copied.
+
+    Args:
+        average: The averaged copy, changed in place.
+        model: The model that is trained.
+        decay: Weight of the past, in [0, 1).
+        step: Optimiser steps done before this one.
+    """
+    weight = 1 - min(decay, (1 + step) / (10 + step))
+    with torch.no_grad():
+        for ours, theirs in zip(average.parameters(), model.parameters(), strict=True):
+            ours.lerp_(theirs, weight)
+        for ours, theirs in zip(average.buffers(), model.buffers(), strict=True):
+            if ours.is_floating_point():
+                ours.lerp_(theirs, weight)
+            else:
+                ours.copy_(theirs)

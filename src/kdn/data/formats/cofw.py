@@ -14,10 +14,10 @@ from jaxtyping import UInt8
 
 from kdn.data.formats.entries import labelled, read_entries
 from kdn.data.formats.format import Format
-from kdn.data.formats.mat import h5py_module, mat_matrix, read_mat
 from kdn.data.images import PICTURE_SUFFIXES
 from kdn.data.markup import FACE29, FACE68, Markup
 from kdn.data.sample import Sample
+from kdn.data.tables import h5py_module, mat_matrix, read_mat
 
 __all__ = ["CofwFaces", "CofwFile", "read_cofw", "read_cofw68"]
 

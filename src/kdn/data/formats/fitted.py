@@ -11,9 +11,9 @@ import numpy as np
 
 from kdn.data.formats.entries import labelled, pictures_in, read_entries
 from kdn.data.formats.format import Format
-from kdn.data.formats.mat import mat_matrix, read_mat
 from kdn.data.markup import FACE19, FACE68, Markup
 from kdn.data.sample import Sample
+from kdn.data.tables import mat_matrix, read_mat
 
 __all__ = ["read_300wlp", "read_aflw2000"]
 

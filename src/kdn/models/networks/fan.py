@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from kdn.models.networks.network import Network
+from kdn.models.networks import Network
 
 __all__ = ["FAN", "Activated", "Hourglass", "MultiScaleBlock", "Stack"]
 
