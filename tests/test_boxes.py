@@ -5,8 +5,9 @@ import json
 import pytest
 
 from found_faces import TRIO, hand_face
+from kdn.data import PointLabels
 from kdn.predict.boxes import match_boxes, outside_picture, read_boxes
-from kdn.predict.outputs import ImageFaces, open_output
+from kdn.predict.outputs import PictureObjects, open_output
 
 
 @pytest.fixture
@@ -55,9 +56,9 @@ def test_forms(write, name, content):
 
 def test_our_own_document(tmp_path):
     path = tmp_path / "faces.json"
-    with open_output(path, model="m", markup=TRIO) as output:
-        output.add(ImageFaces("b.jpg", 64, 48, [hand_face(), hand_face(1.0, 2.0)]))
-        output.add(ImageFaces("c.jpg", 64, 48, []))
+    with open_output(path, model="m", labels=PointLabels(TRIO)) as output:
+        output.add(PictureObjects("b.jpg", 64, 48, [hand_face(), hand_face(1.0, 2.0)]))
+        output.add(PictureObjects("c.jpg", 64, 48, []))
     assert read_boxes(path) == {
         "b.jpg": [(10.0, 18.0, 41.0, 61.5), (11.0, 20.0, 42.0, 63.5)],
         "c.jpg": [],
