@@ -28,7 +28,9 @@ from kdn.density.maps import REACH, KernelList, KernelMaps
 __all__ = [
     "CellField",
     "Ends",
+    "Field",
     "KernelField",
+    "Local",
     "climb",
     "climb_stencils",
     "highest",
