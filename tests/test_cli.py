@@ -88,6 +88,24 @@ def test_evaluate_prints_and_writes_the_same(predictions, tmp_path, capsys):
     assert "decoder mean" in table.read_text()
 
 
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--at-least", "40"], "p.parquet: at_least is for scalars, got 40 for landmarks"),
+        (["--out", "q.parquet"], "--out writes predictions with the labels of --labels"),
+    ],
+)
+def test_evaluate_refuses_what_it_would_not_do(
+    flags, said, predictions, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(["evaluate", str(predictions), *flags]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
 def test_evaluate_says_whether_densities_are_calibrated(predictions, tmp_path, capsys):
     table, scores, figure = tmp_path / "t.txt", tmp_path / "s.json", tmp_path / "new" / "c.png"
     flags = ["--bootstrap", "5", "--table", str(table), "--json", str(scores)]

@@ -139,7 +139,9 @@ def test_the_help_is_the_docstring():
     text = " ".join(parser_of(sort, "sort").format_help().split())
     for words in ("usage: kdn sort", "Sort files by what is in them.", "and in what order."):
         assert words in text
-    assert "Where it runs. (type: str, default: auto)" in text
+    assert "Where it runs. (default: auto)" in text
+    assert "Of crops. (default: 1.0)" in text
+    assert "How many. --" in text
     assert "{up,down}" in text
     assert flags_of(sort) == {
         "--order", "--at-most", "--json", "--quiet", "--device", "--sizes", "--names",
@@ -153,8 +155,10 @@ def test_every_flag_says_what_it_does(command, capsys, monkeypatch):
         parse([command, "--help"])
     text = capsys.readouterr().out
     flags = [entry for entry in re.split(r"\n  (?=-)", text) if entry.startswith("--")]
-    texts = [re.split(r" \((?:type|default|required)", flag)[0].rstrip() for flag in flags]
+    texts = [re.split(r" \((?:default|required)|\n\n", flag)[0].rstrip() for flag in flags]
     assert [text for text in texts if not text.endswith(".")] == []
+    innards = r"<\w|lambda|typing|Literal|Optional|Union|None\b|dict\[|tuple\[|\[\]|\(type:"
+    assert re.findall(innards, text) == []
 
 
 @pytest.mark.parametrize(
@@ -164,6 +168,15 @@ def test_every_flag_says_what_it_does(command, capsys, monkeypatch):
         (["predict", "--data", "x", "--draw", "points"], "--draw is not for --data"),
         (["predict", "--data=x", "--overlay=o"], "--overlay is not for --data"),
         (["predict", "x.png", "--colour", "red"], "unrecognized arguments: --colour"),
+        (["convert"], "required: sources, --out"),
+        (["calibrate", "--model", "face68"], "required: --out"),
+        (["evaluate", "p.parquet", "--at-least", "much"], "--at-least must be a number, got much"),
+        (
+            ["train", "--out", "o", "--optimise.epochs", "x"],
+            "--optimise.epochs must be a whole number",
+        ),
+        (["predict", "x", "--flip", "maybe"], "--flip must be true or false, got maybe"),
+        (["train", "--out", "o", "--data.crop", "x"], "must be 'face', 'box', 'picture', got x"),
         (["paint"], "no command 'paint'; there are train, predict"),
         ([], "no command ''"),
     ],

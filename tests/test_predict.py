@@ -1,6 +1,7 @@
 """Predicting: from crops back to the picture, with nothing lost or moved on the way."""
 
 import math
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,8 @@ import kdn
 from kdn.data import CropDataset, Sample, SyntheticFaces
 from kdn.data.formats.ibug import read_ibug
 from kdn.models.model import Model, build_model
-from kdn.predict.columns import maps_of_samples
+from kdn.predict.columns import maps_of_samples, predict_chunks
+from kdn.predict.ensemble import Looks
 from kdn.predict.predictor import Predictor
 from kdn.predictions import AREA_LEVELS, Predictions
 from kdn.recipe import DataRecipe, HeadRecipe, NetworkRecipe, Recipe
@@ -199,6 +201,29 @@ def test_batches_do_not_mix_faces(samples):
     three = predicted(model, samples, batch=3)
     np.testing.assert_allclose(column(one, "mean"), column(three, "mean"), atol=1e-3)
     np.testing.assert_allclose(column(one, "log_prob"), column(three, "log_prob"), atol=1e-3)
+
+
+def test_nothing_of_a_batch_is_alive_when_the_next_is_looked_at(samples, monkeypatch):
+    predictor, looks, alive = Predictor(model_of("kdn_gaussian"), flip=False), Looks.__call__, []
+
+    def watched(self, pictures, boxes):
+        alive.append(sum(reference() is not None for reference in references))
+        look = looks(self, pictures, boxes)
+        kept = (look.density, look.before, look.density.mean, *pictures)
+        references.extend(weakref.ref(thing) for thing in kept)
+        return look
+
+    references: list[weakref.ref] = []
+    monkeypatch.setattr(Looks, "__call__", watched)
+    fresh = [replace(sample, image=Path(f"{i}.png")) for i, sample in enumerate(samples * 2)]
+    monkeypatch.setattr(
+        CropDataset,
+        "load",
+        lambda self, index: (self.samples[index], samples[index % 3].image.copy()),
+    )
+    assert sum(map(len, predict_chunks(predictor, fresh, batch=2))) == 6
+    assert alive == [0, 0, 0]
+    assert len(references) == 15
 
 
 def test_a_file_that_cannot_be_read_is_left_out_and_named(samples, tmp_path):

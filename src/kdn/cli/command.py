@@ -9,22 +9,27 @@ The rules, so that nothing is said twice:
 * a dataclass stands for its fields, each of which is a flag: what several commands share is one
   dataclass; a dataclass of dataclasses, such as the recipe, may also come from a YAML file that the
   flag of its name says, with flags like `--optimise.epochs` over it;
-* the docstring's first line and `Args:` are the help.
+* the docstring's first line and `Args:` are the help, which shows no type: the name in capitals and
+  the default say what is meant.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
+from argparse import SUPPRESS, Action, ArgumentError
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 import docstring_parser
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, DefaultHelpFormatter
 
 __all__ = ["arguments_of", "flags_of", "parser_of"]
 
 Function = Callable[..., int]
+
+_NOUNS = {"float": "a number", "int": "a whole number", "bool": "true or false"}
 
 
 class _Argument(NamedTuple):
@@ -47,6 +52,22 @@ class _Argument(NamedTuple):
         return f"--{self.key.replace('_', '-')}" if self.flag else self.key
 
 
+class _Help(DefaultHelpFormatter):
+    """Help that shows no more of Python than a default, as one would write it."""
+
+    def _get_help_string(self, action: Action) -> str:
+        if not action.option_strings or "--help" in action.option_strings:
+            return super()._get_help_string(action) if action.option_strings else action.help or ""
+        text, default = action.help or "", action.default
+        if action.required:
+            return f"{text} (required)"
+        if default is None or default is False or default in (SUPPRESS, (), [], {}):
+            return text
+        words = default if isinstance(default, (list, tuple)) else [default]
+        shown = " ".join("true" if word is True else str(word) for word in words)
+        return f"{text} (default: {shown})"
+
+
 def parser_of(function: Function, name: str) -> ArgumentParser:
     """Return the parser of a function's arguments.
 
@@ -56,7 +77,11 @@ def parser_of(function: Function, name: str) -> ArgumentParser:
     """
     text = docstring_parser.parse(function.__doc__ or "").short_description
     parser = ArgumentParser(
-        prog=f"kdn {name}", description=text, exit_on_error=False, allow_abbrev=False
+        prog=f"kdn {name}",
+        description=text,
+        exit_on_error=False,
+        allow_abbrev=False,
+        formatter_class=_Help,
     )
     for argument in _flattened(function):
         _add(parser, argument)
@@ -70,8 +95,28 @@ def arguments_of(function: Function, parser: ArgumentParser, words: Sequence[str
         ArgumentError: If they are not those of the function.
         SystemExit: After `--help`.
     """
-    values = dict(parser.instantiate(parser.parse_args(list(words))))
+    try:
+        values = dict(parser.instantiate(parser.parse_args(list(words))))
+    except ArgumentError as error:
+        raise ArgumentError(None, _as_typed(str(error), function)) from error
     return {argument.name: _value(argument, values) for argument in _of_signature(function)}
+
+
+def _as_typed(message: str, function: Function) -> str:
+    """Return the parser's message with flags as they are typed, and without types of Python's."""
+    typed: dict[str, str] = {argument.key: argument.word for argument in _flattened(function)}
+    missing = re.fullmatch(r"(the following arguments are required: )(.*)", message)
+    if missing:
+        return missing[1] + ", ".join(typed[key] for key in missing[2].split(", "))
+    wrong = re.match(r'Parser key "([\w.]+)":', message)
+    kinds: list[str] = re.findall(
+        r"Expected an? (?:<class '|typing.Literal\[)(.*?)['\]][.>\s]", message
+    )
+    value = re.search(r"(?:Got|Given) value: (.*)", message)
+    if wrong is None or value is None:
+        return message
+    wanted = " or ".join(_NOUNS.get(kind, kind) for kind in kinds if kind != "NoneType")
+    return f"{typed.get(wrong[1], f'--{wrong[1]}')} must be {wanted}, got {value[1]}"
 
 
 def flags_of(function: Function) -> set[str]:

@@ -44,7 +44,7 @@ def evaluate(
             predictions without labels.
         first_pixel: Coordinate of the first pixel's centre in the CSV, JSON or .pts files: 0, 1 or
             0.5; 1 in .pts files and 0 in others if left out.
-        out: Write the predictions with their labels to this file.
+        out: With --labels, write the predictions with their labels to this file.
         json_: Write the scores here too, as JSON.
         table: Write the table here too.
         decoder: Score the prediction of this decoder's column instead.
@@ -58,6 +58,8 @@ def evaluate(
         within: Of scalars, score the share of errors of at most this, in the label's unit.
         at_least: Of scalars, score by F1 which are this or more.
     """
+    if out is not None and labels is None:
+        raise ValueError(f"--out writes predictions with the labels of --labels, got only {out}")
     problems: list[str] = []
     record, notes = _read(predictions, labels, first_pixel, problems)
     try:

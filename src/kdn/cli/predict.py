@@ -65,7 +65,7 @@ class Models:
     calibrated: bool = True
     trust: tuple[str, ...] = ()
     device: str = "auto"
-    batch: int = 16
+    batch: int = 8
 
     def __post_init__(self) -> None:
         if self.batch < 1:

@@ -168,8 +168,11 @@ def labelled(
 
     Raises:
         ValueError: If there are no valid labels, if a prediction is NaN where its label is valid,
-            or if the mark-up has another number of landmarks.
+            if the mark-up has another number of landmarks, or if landmarks are to be `at_least`
+            something.
     """
+    if at_least is not None and predictions.kind == "points":
+        raise ValueError(f"at_least is for scalars, got {at_least:g} for landmarks")
     if predictions.target is None or predictions.valid is None:
         raise ValueError("predictions must have labels to be evaluated, got no column 'target'")
     counted = np.flatnonzero(predictions.valid.any(axis=1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,26 +81,39 @@ def predict_chunks(
     if abstain is not None:
         facts |= {"abstain": abstain, "tau": tau}
     done = 0
-    for chunk, pictures in _read(predictor, samples, batch, problems):
-        look = predictor.looks(pictures, [sample.bbox for sample in chunk])
-        with torch.no_grad():
-            columns: dict[str, Any] = _columns(predictor, look, chunk, chosen, facts["radii"])
-            if abstain is not None:
-                columns |= _abstention(predictor, look, columns, abstain, tau)
-        usual = maps_of(model, pictures, [sample.bbox for sample in chunk], View())
+    # By `map`, which keeps neither pictures nor densities while the next ones are read.
+    for chunk in map(partial(_chunk, predictor, facts), _read(predictor, samples, batch, problems)):
         done += len(chunk)
-        yield Predictions(
-            id=tuple(sample.id for sample in chunk),
-            path=tuple(str(s.image) if isinstance(s.image, Path) else "" for s in chunk),
-            bbox=np.array([sample.bbox for sample in chunk], np.float64),
-            crop_to_image=usual.matrix.cpu().numpy(),
-            metadata=facts,
-            **columns,
-        )
+        yield chunk
         if progress is not None:
             progress(len(chunk))
     if not done:
         raise ValueError("samples must hold at least one that can be read")
+
+
+def _chunk(
+    predictor: Predictor,
+    facts: dict[str, Any],
+    read: tuple[list[Sample], list[np.ndarray]],
+) -> Predictions:
+    """Return the predictions of some samples and their pictures, with metadata that say how."""
+    samples, pictures = read
+    boxes = [sample.bbox for sample in samples]
+    look = predictor.looks(pictures, boxes)
+    with torch.no_grad():
+        columns: dict[str, Any] = _columns(
+            predictor, look, samples, facts["decoder"], facts["radii"]
+        )
+        if "abstain" in facts:
+            columns |= _abstention(predictor, look, columns, facts["abstain"], facts["tau"])
+    return Predictions(
+        id=tuple(sample.id for sample in samples),
+        path=tuple(str(s.image) if isinstance(s.image, Path) else "" for s in samples),
+        bbox=np.array(boxes, np.float64),
+        crop_to_image=maps_of(predictor.model, pictures, boxes, View()).matrix.cpu().numpy(),
+        metadata=facts,
+        **columns,
+    )
 
 
 def _read(

@@ -108,7 +108,7 @@ COLUMNS: Mapping[str, Column] = {
         "L",
         "nats, per image px² or unit",
         "log-density at the label, or of what may have been "
-        "[rounded](values.md#rounded-labels) to it; NaN where not valid, −∞ is possible",
+        "[rounded](scalars.md#rounded-labels) to it; NaN where not valid, −∞ is possible",
         at_label=True,
     ),
     "hdr_level": Column(
