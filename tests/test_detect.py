@@ -21,7 +21,7 @@ from kdn.predict.detect import (
     detector_named,
 )
 from kdn.predict.detect.detection import TightBox, largest_first, without_overlaps, working_copy
-from kdn.predict.detect.haar import HAAR_BOX, score_of
+from kdn.predict.detect.detectors import HAAR_BOX, score_of
 
 PORTRAIT = Path(mpl.get_data_path()) / "sample_data" / "grace_hopper.jpg"
 # The tight box of the landmarks in that portrait, by eye: brows to chin, ear to ear.

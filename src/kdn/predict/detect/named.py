@@ -7,8 +7,7 @@ from jaxtyping import UInt8
 
 from kdn.grid import whole_box
 from kdn.predict.detect.detection import Detection, Detector
-from kdn.predict.detect.haar import HAAR_BOX, HaarDetector
-from kdn.predict.detect.yunet import YuNetDetector
+from kdn.predict.detect.detectors import HAAR_BOX, HaarDetector, YuNetDetector
 from kdn.recipe import CropRule
 
 __all__ = ["WholePicture", "detector_for", "detector_named", "whole_picture"]

@@ -2,6 +2,6 @@
 
 from kdn.predict.overlay.faces import PARTS, draw_faces
 from kdn.predict.overlay.heat import heat_of
-from kdn.predict.overlay.shapes import ellipse, ellipse_radius, face_size, unsure
+from kdn.predict.overlay.strokes import ellipse, ellipse_radius, face_size, unsure
 
 __all__ = ["PARTS", "draw_faces", "ellipse", "ellipse_radius", "face_size", "heat_of", "unsure"]

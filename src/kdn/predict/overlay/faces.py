@@ -11,8 +11,16 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, UInt8
 
 from kdn.predict.overlay.heat import boundary_of, heat_of
-from kdn.predict.overlay.shapes import ellipse, ellipse_radius, face_size, own_levels, unsure
-from kdn.predict.overlay.strokes import Colour, Window, text_width
+from kdn.predict.overlay.strokes import (
+    Colour,
+    Window,
+    ellipse,
+    ellipse_radius,
+    face_size,
+    own_levels,
+    text_width,
+    unsure,
+)
 from kdn.predict.results import Face, Prediction, Scalars
 
 __all__ = ["PARTS", "draw_faces"]

@@ -12,8 +12,15 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float64
 
-from kdn.predict.track.motion import Motion
-from kdn.predict.track.steps import Fused, Step, backwards, first_step, measurement, next_step
+from kdn.predict.track.motion import (
+    Fused,
+    Motion,
+    Step,
+    backwards,
+    first_step,
+    measurement,
+    next_step,
+)
 
 __all__ = ["Fused", "LandmarkFilter", "smooth"]
 
