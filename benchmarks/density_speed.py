@@ -54,14 +54,14 @@ def questions(
     }
     if density is not None:
         asked["local mean"] = lambda: decode(density, "local_mean", radius=10.0)
-    own, labels = (in_image, target) if density is None else (density, points)
+    asked_of, labels = (in_image, target) if density is None else (density, points)
     return asked | {
         "covariance": lambda: in_image.covariance_matrix,
         "uncertainty": lambda: in_image.uncertainty_length,
         "entropy": lambda: in_image.entropy(),
-        "log_prob": lambda: own.log_prob(labels),
-        "hdr_level": lambda: own.hdr_level(labels),
-        "hdr_tie": lambda: own.hdr_tie(labels),
+        "log_prob": lambda: asked_of.log_prob(labels),
+        "hdr_level": lambda: asked_of.hdr_level(labels),
+        "hdr_tie": lambda: asked_of.hdr_tie(labels),
         "4 areas": lambda: in_image.hdr_area(levels),
         "energy score": lambda: in_image.energy_score(target),
         "4 masses within": lambda: in_image.mass_within(target, radii),

@@ -1,7 +1,8 @@
-"""Climbing to the local maxima of mixtures of Gaussian kernels, many at a time.
+"""Climbing to local maxima, many at a time, and which of those reached are the highest.
 
-Each start runs its own safeguarded Newton iteration on `log p`. With responsibilities `r` of the
-kernels at `y`, and `v_k = (μ_k − y)/h_k²`,
+Any log-density is climbed by stencils. On mixtures of Gaussian kernels each start runs its own
+safeguarded Newton iteration on `log p`. With responsibilities `r` of the kernels at `y`, and
+`v_k = (μ_k − y)/h_k²`,
 
 * `∇ log p = Σ r v`
 * `∇² log p = Σ r v vᵀ − I Σ r/h² − (∇ log p)(∇ log p)ᵀ`
@@ -24,7 +25,18 @@ from torch import Tensor
 from kdn.density.kernels import Gaussian
 from kdn.density.maps import REACH, KernelList, KernelMaps
 
-__all__ = ["CellField", "Field", "KernelField", "Local", "Peaks", "climb"]
+__all__ = [
+    "CellField",
+    "Ends",
+    "Field",
+    "KernelField",
+    "Local",
+    "climb",
+    "climb_stencils",
+    "highest",
+    "merged",
+    "ranked",
+]
 
 ROUNDS, STEPS = 40, 4
 """Steps are made in rounds; what has arrived leaves, and the rest looks around itself anew."""
@@ -32,6 +44,13 @@ ROUNDS, STEPS = 40, 4
 STRAY, SEEN = 1.0, 25.0
 """How far a round may lead, in length scales, before it has to look around itself anew; and what is
 seen there: exp(−25) = 1e-11."""
+
+STENCILS = 60
+SMALL = 3e-4
+"""Nats: what all neighbours of a stencil's middle are lower by at most, where a start arrives."""
+
+SAME = 0.01
+"""Maxima nearer than this share of their length scale are one."""
 
 
 class Local(NamedTuple):
@@ -46,17 +65,27 @@ class Local(NamedTuple):
     precision: Float[Tensor, " starts"]
 
 
-class Peaks(NamedTuple):
-    """Where each start ended, the log-density there, and the local length scale."""
+class Ends(NamedTuple):
+    """Where starts of several maps ended.
 
-    points: Float[Tensor, "starts ndim"]
-    values: Float[Tensor, " starts"]
-    scale: Float[Tensor, " starts"]
+    Attributes:
+        maps: The map of each start, `(starts,)`.
+        points: `(starts, ndim)`, in the grid's frame.
+        values: Log-density there, up to a constant per map, `(starts,)`.
+        scale: Length scale there: a bandwidth, or a mean of bandwidths, `(starts,)`.
+    """
+
+    maps: Tensor
+    points: Tensor
+    values: Tensor
+    scale: Tensor
 
 
 @runtime_checkable
 class Field(Protocol):
-    """Log-densities to climb on."""
+    """Log-densities to climb on: the map of each start, and what it looks like around points."""
+
+    maps: Tensor
 
     def around(self, rows: Tensor, points: Tensor) -> Callable[[Tensor], Local]:
         """Return the log-densities of some starts as a function that holds near the points."""
@@ -173,7 +202,7 @@ def _mixture(centres: Tensor, inverse: Tensor, log_weights: Tensor, points: Tens
     return Local(value, gradient, hessian, precision)
 
 
-def climb(field: Field, starts: Float[Tensor, "starts ndim"]) -> Peaks:
+def climb(field: Field, starts: Float[Tensor, "starts ndim"]) -> Ends:
     """Return the local maximum that each start climbs to.
 
     Ends when the Newton step is below 1e-7 length scales or promises less than 1e-15 nats.
@@ -187,7 +216,7 @@ def climb(field: Field, starts: Float[Tensor, "starts ndim"]) -> Peaks:
         arrived, here, local = _round(field.around(left, points[left]), points[left])
         points[left], values[left], scale[left] = here, local.value, local.precision.rsqrt()
         left = left[~arrived]
-    return Peaks(points, values, scale)
+    return Ends(field.maps, points, values, scale)
 
 
 def _round(evaluate: Callable[[Tensor], Local], points: Tensor) -> tuple[Tensor, Tensor, Local]:
@@ -204,13 +233,13 @@ def _round(evaluate: Callable[[Tensor], Local], points: Tensor) -> tuple[Tensor,
             break
         shift = here.gradient / here.precision.unsqueeze(1)
         proposal = points + torch.where(careful.unsqueeze(1), shift, newton)
-        there = evaluate(proposal)
-        better = there.value >= here.value - 1e-14
+        ahead = evaluate(proposal)
+        better = ahead.value >= here.value - 1e-14
         points = torch.where(better.unsqueeze(1), proposal, points)
         here = Local(
             *(
                 torch.where(better.reshape(-1, *(1,) * (new.dim() - 1)), new, old)
-                for new, old in zip(there, here, strict=True)
+                for new, old in zip(ahead, here, strict=True)
             )
         )
         careful = ~better
@@ -250,3 +279,95 @@ def _eigen(matrices: Tensor) -> tuple[Tensor, Tensor]:
     cos, sin = angle.cos(), angle.sin()
     vectors = torch.stack([torch.stack([-sin, cos], -1), torch.stack([cos, sin], -1)], -1)
     return torch.stack([middle - radius, middle + radius], -1), vectors
+
+
+def climb_stencils(
+    log_prob: Callable[[Tensor], Tensor],
+    starts: Float[Tensor, "starts *batch ndim"],
+    step: Float[Tensor, "*batch"],
+) -> Float[Tensor, "*batch ndim"]:
+    """Return the highest of the points that are reached uphill.
+
+    Each start looks at the points of a stencil of three along each axis. It moves to the highest;
+    where that is the middle, the stencil shrinks to a third. So no length needs to be known.
+
+    Args:
+        log_prob: At `(*any, *batch, ndim)`.
+        starts: Where to start.
+        step: The first stencil's, in the unit of the points.
+    """
+    points, ndim = starts, starts.shape[-1]
+    ticks = torch.tensor([-1.0, 0.0, 1.0]).to(points)
+    stencil = torch.cartesian_prod(*[ticks] * ndim).reshape(
+        3**ndim, *(1,) * (points.dim() - 1), ndim
+    )
+    middle = 3**ndim // 2
+    step = step.expand(points.shape[:-1])
+    arrived = torch.zeros_like(step, dtype=torch.bool)
+    for _ in range(STENCILS):
+        around = points + step.unsqueeze(-1) * stencil
+        values = log_prob(around)
+        best = values.argmax(0)
+        stays = values.gather(0, best.unsqueeze(0)).squeeze(0) <= values[middle]
+        index = torch.where(stays, torch.full_like(best, middle), best)
+        index = index.unsqueeze(0).unsqueeze(-1).expand(1, *points.shape)
+        points = around.gather(0, index).squeeze(0)
+        arrived = stays & (values[middle] - values.amin(0) < SMALL)
+        step = torch.where(stays, step / 3.0, step)
+        if bool(arrived.all()):
+            break
+    highest = log_prob(points).argmax(0)
+    index = highest.unsqueeze(0).unsqueeze(-1).expand(1, *points.shape[1:])
+    return points.gather(0, index).squeeze(0)
+
+
+def ranked(maps: Tensor, values: Tensor, most: int) -> tuple[Tensor, Tensor]:
+    """Return the order by map and falling value, at most so many per map, and the ranks in it."""
+    order = values.argsort(descending=True)
+    order = order[maps[order].argsort(stable=True)]
+    maps = maps[order]
+    counts = maps.bincount()
+    rank = torch.arange(len(maps), device=maps.device) - (counts.cumsum(0) - counts)[maps]
+    kept = rank < most
+    return order[kept], rank[kept]
+
+
+def highest(ends: Ends) -> tuple[Tensor, Tensor]:
+    """Return the maps that have an end, and the highest one of each."""
+    order, _ = ranked(ends.maps, ends.values, 1)
+    return ends.maps[order], ends.points[order]
+
+
+def merged(
+    ends: Ends, mass: Float[Tensor, " ends"], count: int, k: int
+) -> tuple[Float[Tensor, "maps k ndim"], Float[Tensor, "maps k"]]:
+    """Return the `k` highest distinct maxima of each map, with the masses of equal ones summed.
+
+    Args:
+        ends: At least one for each map.
+        mass: What belongs to each end.
+        count: Number of maps.
+        k: Maxima per map; missing ones are NaN with mass 0.
+    """
+    order, rank = ranked(ends.maps, ends.values, len(ends.maps))
+    where = ends.maps[order], rank
+    width = int(rank.max()) + 1
+
+    def table(rows: Tensor, fill: float) -> Tensor:
+        empty = rows.new_full((count, width, *rows.shape[1:]), fill)
+        return empty.index_put(where, rows[order])
+
+    points, scale = table(ends.points, math.nan), table(ends.scale, 0.0)
+    values, mass = table(ends.values, -math.inf), table(mass, 0.0)
+    modes = points.new_full((count, k, points.shape[-1]), math.nan)
+    masses = mass.new_zeros(count, k)
+    rows = torch.arange(count, device=values.device)
+    for i in range(k):
+        value, top = values.max(1)
+        best = points[rows, top]  # NaN where none is left, as no distance to it is small
+        same = (points - best.unsqueeze(1)).norm(dim=-1) < SAME * scale
+        same = same & ~values.isneginf()
+        modes[:, i] = best.masked_fill(value.isneginf().unsqueeze(1), math.nan)
+        masses[:, i] = (mass * same).sum(1)
+        values = values.masked_fill(same, -math.inf)
+    return modes, masses

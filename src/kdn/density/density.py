@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 
 from kdn.density.arguments import full_precision, indexed, levels_within, points_batch
+from kdn.density.ascent import climb_stencils
 from kdn.density.nodes import (
     NODES,
     Nodes,
@@ -22,7 +23,6 @@ from kdn.density.nodes import (
     masses_within,
     ties,
 )
-from kdn.density.search import climb_stencils
 from kdn.grid import Affine
 
 __all__ = ["Density", "MappedDensity", "determinant"]

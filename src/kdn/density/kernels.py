@@ -93,8 +93,8 @@ class Kernel(ABC):
     ) -> Float[Tensor, "*any"]:
         """Return the logarithm of the mass from `low` to `high`, with a gradient of 0 where −∞."""
         mass = self.share(low, high)
-        there = mass > 0
-        return torch.where(there, torch.where(there, mass, 1.0).log(), -math.inf)
+        positive = mass > 0
+        return torch.where(positive, torch.where(positive, mass, 1.0).log(), -math.inf)
 
     def weights_(self, u: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
         """Return `k(u) / k(0)`, 0 where it is next to nothing; `u` may be overwritten."""

@@ -86,15 +86,15 @@ class LineKernels(NamedTuple):
         centres, scale = self.centres.double().expand(shape), self.scale.double().expand(shape)
         none, points = torch.zeros_like(scale).unsqueeze(1), points.double()
         scores = torch.empty_like(points)
-        for part in blocks(points.shape[1], shape.numel()):
-            apart = points[:, part, None] - centres.unsqueeze(1)
+        for block in blocks(points.shape[1], shape.numel()):
+            apart = points[:, block, None] - centres.unsqueeze(1)
             distance = self.kernel.mean_distance(apart, none, scale.unsqueeze(1))
             if distance is None:
                 return None
-            scores[:, part] = (distance * probs.unsqueeze(1)).sum(2)
-        for part in blocks(shape[1], shape.numel()):
-            apart = centres[:, part, None] - centres.unsqueeze(1)
-            pairs = self.kernel.mean_distance(apart, scale[:, part, None], scale.unsqueeze(1))
-            pairs = pairs * probs[:, part, None] * probs.unsqueeze(1)  # type: ignore[operator]
+            scores[:, block] = (distance * probs.unsqueeze(1)).sum(2)
+        for block in blocks(shape[1], shape.numel()):
+            apart = centres[:, block, None] - centres.unsqueeze(1)
+            pairs = self.kernel.mean_distance(apart, scale[:, block, None], scale.unsqueeze(1))
+            pairs = pairs * probs[:, block, None] * probs.unsqueeze(1)  # type: ignore[operator]
             scores -= 0.5 * pairs.sum((1, 2)).unsqueeze(1)
         return scores
