@@ -269,9 +269,9 @@ def _with_attributes(
     chunk: Predictions, columns: Mapping[str, list[Any]], rows: Mapping[str, int]
 ) -> Predictions:
     """Return predictions with the attributes of their samples."""
-    own = [rows.get(name) for name in chunk.id]
+    rows_of_chunk = [rows.get(name) for name in chunk.id]
     chosen = {
-        name: [None if row is None else column[row] for row in own]
+        name: [None if row is None else column[row] for row in rows_of_chunk]
         for name, column in columns.items()
     }
     return replace(chunk, attributes=chosen)
@@ -294,10 +294,10 @@ def _known_boxes(
 def _drawing(folder: str, listed: list[Input], overwrite: bool, options: dict[str, Any]) -> Drawing:
     """Return where overlays go: `.png` files of pictures and `.mp4` files of videos."""
     draw_faces(np.zeros((1, 2, 3), np.uint8), [], **options)  # raises before anything is done
-    place = Path(folder).absolute()
-    if any(Path(entry.name).absolute().parent == place for entry in listed):
+    absolute = Path(folder).absolute()
+    if any(Path(entry.name).absolute().parent == absolute for entry in listed):
         raise ValueError(f"overlay must be another folder than that of the pictures, got {folder}")
-    nearest = next(parent for parent in (place, *place.parents) if parent.exists())
+    nearest = next(parent for parent in (absolute, *absolute.parents) if parent.exists())
     if not os.access(nearest, os.W_OK):
         raise ValueError(f"overlay: {nearest} cannot be written to")
     pictures = [entry.name for entry in listed if entry.kind == "image"]

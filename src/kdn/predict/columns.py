@@ -212,8 +212,8 @@ def density_columns(
     }
     columns["uncertainty"] = density.uncertainty_length
     columns["entropy"] = density.entropy()
-    own = np.stack([levels.own_level(nominal, labels.count) for nominal in AREA_LEVELS])
-    columns["hdr_areas"] = density.hdr_area(torch.from_numpy(own).unsqueeze(1)).movedim(0, -1)
+    wanted = np.stack([levels.own_level(nominal, labels.count) for nominal in AREA_LEVELS])
+    columns["hdr_areas"] = density.hdr_area(torch.from_numpy(wanted).unsqueeze(1)).movedim(0, -1)
     if labels.event:
         covariance = density.covariance_matrix
         columns["covariances"] = covariance[..., (0, 0, 1), (0, 1, 1)]

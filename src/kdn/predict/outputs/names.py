@@ -40,7 +40,7 @@ class OutputNames:
         if self.folder.exists() and not self.folder.is_dir():
             raise ValueError(f"{self.folder}: is a file, not a folder to write to")
         self._bases = _bases(inputs)
-        self._given: set[str] = set()
+        self._taken: set[str] = set()
         read = _identities(inputs)
         for path in self._there_already():
             _refuse(path, read)
@@ -65,7 +65,7 @@ class OutputNames:
         name = self._bases[file]
         name += "" if frame is None else f"_{frame:06d}"
         name += "" if face is None else f"_{face}"
-        name = _free(name, self._given)
+        name = _free(name, self._taken)
         return self.folder / f"{name}{self.suffix}"
 
     def _there_already(self) -> Iterator[Path]:
@@ -99,19 +99,19 @@ def _refuse(path: Path, read: set[tuple[int, int]]) -> None:
 
 def _identities(files: Iterable[str]) -> set[tuple[int, int]]:
     """Return device and number of those files that there are: links share them."""
-    there = [os.stat(file) for file in files if os.path.exists(file)]
-    return {(stat.st_dev, stat.st_ino) for stat in there}
+    stats = [os.stat(file) for file in files if os.path.exists(file)]
+    return {(stat.st_dev, stat.st_ino) for stat in stats}
 
 
 def _bases(inputs: Sequence[str]) -> dict[str, str]:
     """Return what the names of each input's files begin with, relative to the folder."""
-    places = {file: _below(file, _shared(inputs)) for file in inputs}
-    stems = Counter(place.with_suffix("").as_posix().casefold() for place in places.values())
-    given: set[str] = set()
+    paths = {file: _below(file, _shared(inputs)) for file in inputs}
+    stems = Counter(path.with_suffix("").as_posix().casefold() for path in paths.values())
+    taken: set[str] = set()
     bases = {}
-    for file, place in places.items():
-        stem = place.with_suffix("").as_posix()
-        bases[file] = _free(stem if stems[stem.casefold()] == 1 else place.as_posix(), given)
+    for file, path in paths.items():
+        stem = path.with_suffix("").as_posix()
+        bases[file] = _free(stem if stems[stem.casefold()] == 1 else path.as_posix(), taken)
     return bases
 
 
@@ -130,9 +130,9 @@ def _below(file: str, shared: str) -> Path:
     return Path(*(re.sub(r'[<>:"|?*\\\x00-\x1f]', "_", part) for part in parts))
 
 
-def _free(name: str, given: set[str]) -> str:
+def _free(name: str, taken: set[str]) -> str:
     """Return the name, with the first of `-2`, `-3`, … that makes it new; note it down."""
-    tries = (name if n == 1 else f"{name}-{n}" for n in range(1, len(given) + 2))
-    found = next(new for new in tries if new.casefold() not in given)
-    given.add(found.casefold())
-    return found
+    tries = (name if n == 1 else f"{name}-{n}" for n in range(1, len(taken) + 2))
+    free = next(new for new in tries if new.casefold() not in taken)
+    taken.add(free.casefold())
+    return free

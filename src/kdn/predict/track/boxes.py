@@ -29,11 +29,11 @@ def matched(first: Sequence[Box], second: Sequence[Box], *, least: float) -> dic
         for j, b in enumerate(second)
         if iou(a, b) >= least
     ]
-    found: dict[int, int] = {}
+    pairing: dict[int, int] = {}
     for _, i, j in sorted(pairs, key=lambda pair: (-pair[0], pair[1:])):
-        if i not in found and j not in found.values():
-            found[i] = j
-    return found
+        if i not in pairing and j not in pairing.values():
+            pairing[i] = j
+    return pairing
 
 
 def box_about(landmarks: Float64[np.ndarray, "landmarks 2"]) -> Box:

@@ -141,15 +141,15 @@ def smooth(
             `LandmarkFilter.filter` takes.
     """
     chosen = Motion() if motion is None else motion
-    given = [None] * len(times) if sizes is None else sizes
-    if not len(times) == len(landmarks) == len(covariances) == len(given):
+    extents = [None] * len(times) if sizes is None else sizes
+    if not len(times) == len(landmarks) == len(covariances) == len(extents):
         raise ValueError(
             f"times, landmarks, covariances and sizes must be of one length, got {len(times)}, "
-            f"{len(landmarks)}, {len(covariances)} and {len(given)}"
+            f"{len(landmarks)}, {len(covariances)} and {len(extents)}"
         )
     steps: list[Step] = []
     for time, points, spread, size in zip(
-        times.tolist(), landmarks, covariances, given, strict=True
+        times.tolist(), landmarks, covariances, extents, strict=True
     ):
         measured = measurement(points, spread, size)
         if steps:

@@ -227,7 +227,7 @@ def _updated(
 def backwards(steps: list[Step]) -> list[Fused]:
     """Return what all frames say of each, from the last one to the first."""
     state, spread = steps[-1].state, steps[-1].spread
-    found = [steps[-1].fused()]
+    frames = [steps[-1].fused()]
     for here, later in zip(reversed(steps[:-1]), reversed(steps[1:]), strict=True):
         matrix, noise = later.matrix, later.noise
         across = matrix @ here.spread
@@ -236,8 +236,8 @@ def backwards(steps: list[Step]) -> list[Fused]:
         # P − C·P⁻·Cᵀ = (I − C·F)·P·(I − C·F)ᵀ + C·Q·Cᵀ, which rounding cannot make negative.
         kept = np.eye(6) - back @ matrix
         spread = kept @ here.spread @ _turned(kept) + back @ (spread + noise) @ _turned(back)
-        found.append(_of_state(state, 0.5 * (spread + _turned(spread))))
-    return found[::-1]
+        frames.append(_of_state(state, 0.5 * (spread + _turned(spread))))
+    return frames[::-1]
 
 
 def _turned(matrices: np.ndarray) -> np.ndarray:
