@@ -207,6 +207,7 @@ def test_pictures_of_which_one_is_bad(data, run, tmp_path, capsys):
     np.testing.assert_allclose(values, np.concatenate([k.values for k in predictions]), rtol=1e-4)
     table = read_predictions(outs[3])
     np.testing.assert_allclose(table.prediction.ravel(), values, rtol=1e-4)
+    assert table.quantiles is not None
     assert table.quantiles.shape == (2, 2, len(QUANTILES))
     assert table.metadata["failed"][0]["file"].endswith("bad.png")
     drawn = read_image(next((tmp_path / "drawn").rglob("004.png")))
