@@ -51,27 +51,27 @@ def study(
 
     if bool(train) != bool(test):
         raise ValueError("name both --train and --test, or neither for the preset's own faces")
-    given = PRESETS[preset]
-    base = given.base
+    defaults = PRESETS[preset]
+    base = defaults.base
     if train:
         base = replace(base, data=replace(base.data, train=tuple(train)))
     if epochs is not None:
         base = replace(base, optimise=replace(base.optimise, epochs=epochs))
     plan = Plan(
         base=base,
-        methods=tuple(given.methods if methods is None else methods),
-        seeds=given.seeds if seeds is None else seeds,
+        methods=tuple(defaults.methods if methods is None else methods),
+        seeds=defaults.seeds if seeds is None else seeds,
         once=tuple(once or ()),
-        sweep=tuple(given.sweep if sweep is None else sweep),
-        vector_network=given.vector_network,
-        vector_rate=given.vector_rate,
+        sweep=tuple(defaults.sweep if sweep is None else sweep),
+        vector_network=defaults.vector_network,
+        vector_rate=defaults.vector_rate,
     )
     study = Study(
         plan=plan,
-        test=tuple(test or given.test),
+        test=tuple(test or defaults.test),
         occluded=tuple(occluded or ()),
         title=f"Kernel density networks: a study ({preset})",
-        preface=given.expected,
+        preface=defaults.expected,
         bootstrap=bootstrap,
     )
     log = (lambda line: None) if quiet else print

@@ -54,20 +54,20 @@ def read_boxes(path: str | Path, *, problems: list[str] | None = None) -> dict[s
     read = {".csv": _csv_entries, ".json": _json_entries}.get(path.suffix.lower())
     if read is None:
         raise ValueError(f"{path}: must be a .csv or .json file")
-    found: list[str] = []
+    unusable: list[str] = []
     boxes: dict[str, list[Box]] = {}
-    for place, name, values in read(path, found):
+    for where, name, values in read(path, unusable):
         try:
             box = None if values is None else _box(values)
         except ValueError as error:
-            found.append(f"{place}: {error}")
+            unusable.append(f"{where}: {error}")
             continue
         boxes.setdefault(name, []).extend([] if box is None else [box])
     if problems is not None:
-        problems.extend(found)
-    elif found:
-        raise ValueError("\n".join(found))
-    if not boxes and not found:
+        problems.extend(unusable)
+    elif unusable:
+        raise ValueError("\n".join(unusable))
+    if not boxes and not unusable:
         raise ValueError(f"{path}: no boxes in it")
     return boxes
 
@@ -156,8 +156,8 @@ def _csv_entries(path: Path, problems: list[str]) -> Iterator[_Entry]:
             f"{path}:1: the header must have each of file, x0, y0, x1, y1 once, "
             f"got {', '.join(header[:8])}"
         )
-    for name, place, cells in named_rows(rows, _NAMES, problems):
-        yield place, name, [cells[side] for side in _SIDES]
+    for name, where, cells in named_rows(rows, _NAMES, problems):
+        yield where, name, [cells[side] for side in _SIDES]
 
 
 def _json_entries(path: Path, problems: list[str]) -> Iterator[_Entry]:
@@ -169,8 +169,8 @@ def _json_entries(path: Path, problems: list[str]) -> Iterator[_Entry]:
         named = _of_document(images) if isinstance(images, list) else _of_object(content)
         yield from _of_names(path, named, problems)
     elif isinstance(content, list):
-        for name, place, cells in named_rows(json_rows(path, content), _NAMES, problems):
-            yield place, name, cells.get("bbox", [cells.get(side) for side in _SIDES])
+        for name, where, cells in named_rows(json_rows(path, content), _NAMES, problems):
+            yield where, name, cells.get("bbox", [cells.get(side) for side in _SIDES])
     else:
         raise ValueError(f"{path}: must be an object of names and boxes, or a list of objects")
 
@@ -181,15 +181,15 @@ def _of_names(
     """Yield the boxes of pictures, counted from 0."""
     seen = set()
     for name, boxes in named:
-        place = f"{path}: entry {name!r}"
+        where = f"{path}: entry {name!r}"
         if name in seen:
-            problems.append(f"{place}: stands there twice")
+            problems.append(f"{where}: stands there twice")
         elif not isinstance(boxes, list) or isinstance(boxes, Pairs):
-            problems.append(f"{place}: must be a list of boxes")
+            problems.append(f"{where}: must be a list of boxes")
         elif not boxes:
-            yield place, name, None
+            yield where, name, None
         else:
-            yield from ((f"{place}, box {index}", name, box) for index, box in enumerate(boxes))
+            yield from ((f"{where}, box {index}", name, box) for index, box in enumerate(boxes))
         seen.add(name)
 
 

@@ -72,17 +72,17 @@ def expand_inputs(arguments: Sequence[str], *, stdin: TextSource | None) -> list
     Raises:
         ValueError: If nothing at all is found; the message says why for each argument.
     """
-    found: dict[str, Input] = {}
+    by_key: dict[str, Input] = {}
     for entry in _all(arguments, stdin):
         key = entry.name if entry.kind == "camera" else os.path.abspath(entry.name)
         # A file named `camera:0` and the camera have different keys: this one is absolute.
-        found.setdefault(key, entry)
-    entries = list(found.values())
+        by_key.setdefault(key, entry)
+    entries = list(by_key.values())
     if all(entry.kind == "missing" for entry in entries):
         reasons = [f"{entry.name}: {entry.reason}" for entry in entries[:10]]
         more = [f"… and {len(entries) - 10} more"] if len(entries) > 10 else []
-        said = "\n".join(["nothing to look at", *reasons, *more])
-        raise ValueError(said if entries else "nothing to look at: no file was named")
+        message = "\n".join(["nothing to look at", *reasons, *more])
+        raise ValueError(message if entries else "nothing to look at: no file was named")
     return entries
 
 

@@ -86,23 +86,23 @@ def working_copy(
     return copy, columns / width, rows / height
 
 
-def without_overlaps(found: list[Detection], most: float) -> list[Detection]:
+def without_overlaps(detections: list[Detection], most: float) -> list[Detection]:
     """Return the detections that overlap no better one.
 
     Args:
-        found: Detections of one picture.
+        detections: Detections of one picture.
         most: Largest share that two faces may have in common: intersection over union.
     """
     kept: list[Detection] = []
-    for one in sorted(found, key=lambda detection: (-detection.score, detection.bbox)):
+    for one in sorted(detections, key=lambda detection: (-detection.score, detection.bbox)):
         if all(iou(one.bbox, other.bbox) <= most for other in kept):
             kept.append(one)
     return kept
 
 
-def largest_first(found: list[Detection]) -> list[Detection]:
+def largest_first(detections: list[Detection]) -> list[Detection]:
     """Return detections by the area of their boxes, the largest first, then from left to right."""
-    return sorted(found, key=lambda detection: (-_area(detection.bbox), detection.bbox))
+    return sorted(detections, key=lambda detection: (-_area(detection.bbox), detection.bbox))
 
 
 def _area(box: Box) -> float:

@@ -83,11 +83,11 @@ class HaarDetector:
 
     def __call__(self, image: UInt8[np.ndarray, "height width 3"]) -> list[Detection]:
         """Return the faces in an RGB picture, the largest first."""
-        found = [
+        detections = [
             Detection(HAAR_BOX.of(raw), score_of(count, certainty))
             for raw, count, certainty in self.raw(image)
         ]
-        return largest_first(without_overlaps(found, self.overlap))
+        return largest_first(without_overlaps(detections, self.overlap))
 
     def raw(self, image: UInt8[np.ndarray, "height width 3"]) -> list[tuple[Box, int, float]]:
         """Return the cascade's own boxes, how many windows agree on each, and the best certainty.
@@ -212,13 +212,13 @@ class YuNetDetector:
         copy, scale_x, scale_y = working_copy(image, self.longest)
         self._network.setInputSize((copy.shape[1], copy.shape[0]))
         _, rows = self._network.detect(cv2.cvtColor(copy, cv2.COLOR_RGB2BGR))
-        found = []
+        detections = []
         for row in np.zeros((0, 15)) if rows is None else np.asarray(rows, dtype=np.float64):
             # Columns: x, y, width, height; five times x, y; score.
             five = (row[4:14].reshape(5, 2) + 0.5) / (scale_x, scale_y) - 0.5
             if np.isfinite(five).all() and np.ptp(five, axis=0).max() > 0.0:
-                found.append(Detection(box_of_five(five), float(np.clip(row[14], 0.0, 1.0))))
-        return largest_first(found)
+                detections.append(Detection(box_of_five(five), float(np.clip(row[14], 0.0, 1.0))))
+        return largest_first(detections)
 
 
 def box_of_five(points: Float64[np.ndarray, "5 2"]) -> Box:

@@ -37,7 +37,7 @@ FORMATS: Mapping[str, tuple[str, ...]] = {
 class Output(Protocol):
     """Where found faces go."""
 
-    def add(self, found: PictureObjects) -> None:
+    def add(self, objects: PictureObjects) -> None:
         """Take the faces of one picture, of which there may be none."""
         ...
 
@@ -112,11 +112,11 @@ def _format_of(target: str | Path) -> str:
     suffix = Path(target).suffix.lower()
     if str(target).endswith("/") or Path(target).is_dir() or not suffix:
         return "pts"
-    found = next((form for form, suffixes in FORMATS.items() if suffix in suffixes), None)
-    if found is None:
+    name = next((form for form, suffixes in FORMATS.items() if suffix in suffixes), None)
+    if name is None:
         endings = ", ".join(suffix for suffixes in FORMATS.values() for suffix in suffixes)
         raise ValueError(f"{target}: must end in one of {endings}, or name a folder for .pts files")
-    return found
+    return name
 
 
 @contextmanager

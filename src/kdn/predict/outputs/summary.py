@@ -32,16 +32,16 @@ class Summary:
     empty: list[str] = field(default_factory=list)
     failures: list[tuple[str, str]] = field(default_factory=list)
 
-    def add(self, found: PictureObjects) -> None:
+    def add(self, objects: PictureObjects) -> None:
         """Count a picture, or a frame of a video, that was done."""
-        if found.frame is None:
+        if objects.frame is None:
             self.images += 1
-            self.empty += [] if found.faces else [found.file]
+            self.empty += [] if objects.faces else [objects.file]
         else:
             self.frames += 1
-            self.videos.add(found.file)
-        self.faces += len(found.faces)
-        for face in found.faces:
+            self.videos.add(objects.file)
+        self.faces += len(objects.faces)
+        for face in objects.faces:
             self.landmarks += len(face.known)
             self.unknown += int((~face.known).sum())
 
@@ -97,12 +97,14 @@ class Listing:
     the 90 % interval follows. What was given up has `?`.
     """
 
-    def add(self, found: PictureObjects) -> None:
+    def add(self, objects: PictureObjects) -> None:
         """Print the objects of a picture or a frame."""
-        where = plain_text(found.file) + ("" if found.frame is None else f", frame {found.frame}")
-        for number, face in enumerate(found.faces):
+        where = plain_text(objects.file) + (
+            "" if objects.frame is None else f", frame {objects.frame}"
+        )
+        for number, face in enumerate(objects.faces):
             x0, y0, x1, y1 = (f"{side:.1f}" for side in face.bbox)
-            track = found.track(number)
+            track = objects.track(number)
             who = f"face {number}" if track is None else f"track {track}"
             score = f", score {face.score:.2f}" if face.labels.event else ""
             print(f"{where}: {who}{score}, box {x0}, {y0} to {x1}, {y1}")

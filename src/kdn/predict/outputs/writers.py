@@ -75,9 +75,9 @@ class JsonLines:
     def __init__(self, stream: TextSink, head: dict[str, Any]) -> None:
         self.stream, self.head = stream, head
 
-    def add(self, found: PictureObjects) -> None:
+    def add(self, objects: PictureObjects) -> None:
         """Write the objects of one picture."""
-        self._line(_image_entry(found))
+        self._line(_image_entry(objects))
 
     def fail(self, file: str, reason: str) -> None:
         """Write why there are no objects of a picture."""
@@ -102,9 +102,9 @@ class JsonDocument:
         self.count = 0
         stream.write(_text(head)[:-1] + ', "images": [')
 
-    def add(self, found: PictureObjects) -> None:
+    def add(self, objects: PictureObjects) -> None:
         """Write the objects of one picture."""
-        self.stream.write((",\n" if self.count else "\n") + _text(_image_entry(found)))
+        self.stream.write((",\n" if self.count else "\n") + _text(_image_entry(objects)))
         self.count += 1
 
     def fail(self, file: str, reason: str) -> None:
@@ -135,17 +135,17 @@ def json_document(path: Path, labels: Labels, model: str) -> Iterator[JsonDocume
         document.finish()
 
 
-def _image_entry(found: PictureObjects) -> dict[str, Any]:
+def _image_entry(objects: PictureObjects) -> dict[str, Any]:
     """Return a picture and its objects as JSON types."""
-    entry: dict[str, Any] = {"file": found.file}
-    if found.frame is not None:
-        entry["frame"] = found.frame
-    if found.time is not None:
-        entry["time"] = round(found.time, 6)
-    faces = [object_entry(face) for face in found.faces]
-    if found.tracks is not None:
-        faces = [{"track": found.track(i), **face} for i, face in enumerate(faces)]
-    return {**entry, "width": found.width, "height": found.height, "faces": faces}
+    entry: dict[str, Any] = {"file": objects.file}
+    if objects.frame is not None:
+        entry["frame"] = objects.frame
+    if objects.time is not None:
+        entry["time"] = round(objects.time, 6)
+    faces = [object_entry(face) for face in objects.faces]
+    if objects.tracks is not None:
+        faces = [{"track": objects.track(i), **face} for i, face in enumerate(faces)]
+    return {**entry, "width": objects.width, "height": objects.height, "faces": faces}
 
 
 def _text(value: Any) -> str:
@@ -166,11 +166,11 @@ class CsvRows:
         self.stream, self.abstaining = stream, abstaining
         self._write([header_of(labels.kind, abstaining=abstaining)])
 
-    def add(self, found: PictureObjects) -> None:
+    def add(self, objects: PictureObjects) -> None:
         """Write the rows of one picture."""
         self._write(
-            [plain_text(found.file), found.frame, i, found.track(i), *row]
-            for i, face in enumerate(found.faces)
+            [plain_text(objects.file), objects.frame, i, objects.track(i), *row]
+            for i, face in enumerate(objects.faces)
             for row in object_rows(face, abstaining=self.abstaining)
         )
 
@@ -195,7 +195,7 @@ class PtsFiles:
     def __init__(self, names: OutputNames) -> None:
         self.names = names
 
-    def add(self, found: PictureObjects) -> None:
+    def add(self, objects: PictureObjects) -> None:
         """Write the files of one picture.
 
         Raises:
@@ -203,15 +203,15 @@ class PtsFiles:
                 word; the others are written all the same.
         """
         wrong = []
-        for i, face in enumerate(found.faces):
+        for i, face in enumerate(objects.faces):
             if not np.isfinite(face.landmarks).all():
                 wrong.append(i)
                 continue
-            with replacing(self.names.path(found.file, frame=found.frame, face=i)) as temporary:
+            with replacing(self.names.path(objects.file, frame=objects.frame, face=i)) as temporary:
                 temporary.write_text(pts_text(face.landmarks), encoding="ascii")
         if wrong:
             raise ValueError(
-                f"{found.file}: faces {', '.join(map(str, wrong))} have landmarks that are not "
+                f"{objects.file}: faces {', '.join(map(str, wrong))} have landmarks that are not "
                 "finite, and no .pts file"
             )
 
@@ -230,11 +230,11 @@ class _Table:
         self.failed: list[dict[str, str]] = []
         self.begun = False
 
-    def add(self, found: PictureObjects) -> None:
+    def add(self, objects: PictureObjects) -> None:
         """Add the objects of one picture."""
-        file = plain_text(found.file)
-        frame = "" if found.frame is None else f"@{found.frame}"
-        for i, face in enumerate(found.faces):
+        file = plain_text(objects.file)
+        frame = "" if objects.frame is None else f"@{objects.frame}"
+        for i, face in enumerate(objects.faces):
             self.ids.append(f"{file}{frame}#{i}")
             self.paths.append(file)
             self.faces.append(face)

@@ -182,8 +182,10 @@ def _ellipses(
 ) -> list[Float64[np.ndarray, "points 2"]]:
     """Return the ellipses of some landmarks, of those that have one."""
     levels = own_levels(face, level).tolist()
-    found = (ellipse(face.landmarks[i], face.covariances[i], levels[i]) for i in np.where(which)[0])
-    return [points for points in found if points is not None]
+    ellipses = (
+        ellipse(face.landmarks[i], face.covariances[i], levels[i]) for i in np.where(which)[0]
+    )
+    return [points for points in ellipses if points is not None]
 
 
 def _ring(centre: Float64[np.ndarray, "2"], radius: float) -> Float64[np.ndarray, "points 2"]:
@@ -236,12 +238,12 @@ def _box(window: Window, face: Face, pens: _Pens) -> None:
         return
     above = y0 - 0.6 * pens.text
     baseline = above if above > 1.2 * pens.text else y0 + 1.6 * pens.text
-    place = np.array([x0, baseline])
+    corner = np.array([x0, baseline])
     for width, colour in ((2 * pens.casing, _CASING), (0.0, _LINE)):
         window.lines([frame], width=pens.frame + width, closed=True)
         if np.isfinite(face.score):
             window.words(
-                f"{face.score:.2f}", place, height=pens.text, width=pens.text / 8 + 1.5 * width
+                f"{face.score:.2f}", corner, height=pens.text, width=pens.text / 8 + 1.5 * width
             )
         window.lay(colour)
 

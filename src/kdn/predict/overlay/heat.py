@@ -94,14 +94,14 @@ def _of_cells(
     levels = _levels(density.cell_masses(refine))
     grid = density.grid.refine(refine)
     matrices = affine.matrix.detach().double().cpu().reshape(-1, 2, 3)
-    found = np.zeros((height, width), np.float32)
+    highest = np.zeros((height, width), np.float32)
     # The landmarks of a face share their crop, and with it one map.
     for matrix in torch.unique(matrices, dim=0):
         same = (matrices == matrix).all(dim=-1).all(dim=-1)
         most = levels.reshape(-1, *levels.shape[-2:])[same].amax(dim=0).float().cpu().numpy()
         moved = _warped(most, grid, Affine.of_matrix(matrix), corner, height, width)
-        found = np.maximum(found, moved)
-    return found
+        highest = np.maximum(highest, moved)
+    return highest
 
 
 def _levels(masses: Float[Tensor, "*batch rows columns"]) -> Float[Tensor, "*batch rows columns"]:

@@ -113,12 +113,12 @@ def _video(path: Path, problems: list[str] | None) -> Iterator[tuple[float, Pict
             yield now, _rgb(frame)
             count, last = count + 1, now
             good, frame = capture.read()
-        said = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        announced = capture.get(cv2.CAP_PROP_FRAME_COUNT)
     finally:
         capture.release()
     # Where the container does not count its frames, OpenCV estimates them from the duration.
-    if math.isfinite(said) and count < said - max(1, 0.02 * said):
-        _told(f"{path}: ends after {count} of {round(said)} frames", problems)
+    if math.isfinite(announced) and count < announced - max(1, 0.02 * announced):
+        _told(f"{path}: ends after {count} of {round(announced)} frames", problems)
 
 
 def _camera(number: int) -> Iterator[tuple[float, Picture]]:

@@ -193,17 +193,17 @@ class FaceTracker:
         due = self._frames % self._rules.every == 0
         if not due and self._tracks and not any(track.missed for track in self._tracks):
             return []
-        found = [detection.bbox for detection in self._detector(image)]
-        pairs = matched(boxes, found, least=self._rules.overlap)
+        detected = [detection.bbox for detection in self._detector(image)]
+        pairs = matched(boxes, detected, least=self._rules.overlap)
         for i, track in enumerate(self._tracks):
             # Runs for the sake of another face would count too fast for one seen from the side.
             track.unconfirmed = 0 if i in pairs else track.unconfirmed + due
             if track.missed and i in pairs:
-                boxes[i] = found[pairs[i]]
+                boxes[i] = detected[pairs[i]]
         # A second detection on a face that is followed is no new face.
         return [
             box
-            for j, box in enumerate(found)
+            for j, box in enumerate(detected)
             if j not in pairs.values()
             and all(iou(box, other) < self._rules.overlap for other in boxes)
         ]
